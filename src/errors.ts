@@ -199,6 +199,12 @@ export const FAULTS = {
   'acme-rejected': fault('network', 'WSTUN-E156', 'the certificate authority did not issue the certificate', {
     fix: 'Its reason says what to change. wstun tries again automatically.',
   }),
+  'help-unknown': fault('usage', 'WSTUN-E157', 'there is no help about this', {
+    fix: 'See all commands and topics: wstun help.',
+  }),
+  'code-unknown': fault('usage', 'WSTUN-E158', 'wstun has no error with this code or name', {
+    fix: 'See all of them: wstun explain --list.',
+  }),
   'bad-direct-rule': fault('usage', 'WSTUN-E180', 'this rule for hosts that go direct is not valid', {
     fix: 'Write NAME (which includes all names below it), IP or CIDR, and :PORT for one port only: --pac-direct corp.example,10.0.0.0/8,[fd00::/8]:443.',
   }),

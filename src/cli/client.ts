@@ -4,7 +4,7 @@ import { reachableHost } from '../app/own-address.ts';
 import type { ProxyOptions } from '../app/proxy-options.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
-import { defaultStateDir } from '../state/state-dir.ts';
+import { defaultStateDir } from '../state/default-dir.ts';
 import { type Following, followConfig } from './config/follow.ts';
 import { concernsWay, LIVE_KEYS } from './config/live.ts';
 import type { Settled } from './config/settle.ts';

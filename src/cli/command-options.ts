@@ -1,6 +1,7 @@
 /** Options that several commands have in common, and the headings under which `--help` shows them. */
 import { type Command, Option } from 'commander';
 import { parseCredentials } from '../proxy/credentials.ts';
+import { defaultStateDir } from '../state/default-dir.ts';
 import {
   collect,
   parseHostPort,
@@ -11,7 +12,7 @@ import {
   parseResumeWindow,
   parseStateDir,
 } from './options.ts';
-import { addReachOptions } from './reach-options.ts';
+import { addReachOptions } from './reach-flags.ts';
 
 export const configOption = () =>
   new Option(
@@ -21,7 +22,7 @@ export const configOption = () =>
 export const jsonOption = () => new Option('--json', 'print one JSON event per line on stdout');
 export const verboseOption = () => new Option('-v, --verbose', 'log at debug level, which shows destinations');
 export const stateOption = (role: 'relay' | 'exit' | 'either') => {
-  const whose = role === 'either' ? 'that of the relay or exit on this machine' : `$XDG_STATE_HOME/wstun/${role}`;
+  const whose = role === 'either' ? 'that of the relay or exit on this machine' : defaultStateDir(role, process.env);
   const option = new Option('--state <dir>', `directory of the keys and the access list (default: ${whose})`);
   return option.argParser(parseStateDir).env('WSTUN_STATE');
 };
@@ -118,7 +119,8 @@ export function withOwnClient(command: Command): Command {
   );
 }
 
-/** Headings of `--help`. */
+/** Headings of `--help`: of commands, and of options. */
+export const HELP_GROUP = 'Help and shell:';
 export const SESSION_GROUP = 'Session and links:';
 export const WAY_GROUP = 'Way to the relay:';
 

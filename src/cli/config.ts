@@ -15,7 +15,8 @@ import {
   shownRaw,
 } from './config/settings.ts';
 import { describeFault, faultOfSecret, type Settled, settle } from './config/settle.ts';
-import { markTold, printLine } from './output.ts';
+import { printLine } from './output.ts';
+import { markTold } from './told.ts';
 
 interface ConfigOptions {
   readonly config?: string;

@@ -3,8 +3,8 @@ import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync, statSyn
 import { join } from 'node:path';
 import { WstunError } from '../errors.ts';
 import type { AccessRole } from '../state/access-list.ts';
+import { defaultStateDir } from '../state/default-dir.ts';
 import { hasIdentity } from '../state/identity-file.ts';
-import { defaultStateDir } from '../state/state-dir.ts';
 import { attempt } from './attempt.ts';
 import { shellQuote } from './shell.ts';
 

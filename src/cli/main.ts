@@ -1,20 +1,27 @@
 /** The command line: commands, options, how the process ends. Commands are loaded when they run: --help is quick. */
 import { Command, CommanderError } from 'commander';
 import { tuneMemory } from '../app/memory-tuning.ts';
-import { packageVersion } from '../app/version.ts';
+import { readBuild } from '../app/version.ts';
 import { WstunError } from '../errors.ts';
 import { accessCommand } from './commands/access.ts';
 import { browserCommand } from './commands/browser.ts';
 import { clientCommand } from './commands/client.ts';
+import { completionsCommand } from './commands/completions.ts';
 import { configCommand } from './commands/config.ts';
 import { envCommand } from './commands/env.ts';
 import { exitCommand } from './commands/exit.ts';
+import { explainCommand } from './commands/explain.ts';
+import { helpCommand } from './commands/help.ts';
 import { keysCommand } from './commands/keys.ts';
+import { manCommand } from './commands/man.ts';
 import { quickstartCommand } from './commands/quickstart.ts';
 import { relayCommand } from './commands/relay.ts';
 import { runCommand } from './commands/run.ts';
-import { isTold } from './output.ts';
-import { understandPaste, withoutSecrets } from './pasted-arguments.ts';
+import { versionCommand } from './commands/version.ts';
+import { configureHelp } from './help-format.ts';
+import { holdsInvite, withoutSecrets } from './secret-arguments.ts';
+import { isTold } from './told.ts';
+import { versionLine } from './version.ts';
 
 /** Never rejects. A fault ends the process, with the exit code of its class (docs/errors.md, "Exit codes"). */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -25,14 +32,24 @@ export async function main(argv: readonly string[]): Promise<void> {
     if (process.env[name] === '') delete process.env[name];
   // A reader that goes away (`wstun access list | head`, a closed terminal) must end nothing that runs.
   for (const output of [process.stdout, process.stderr]) output.on('error', () => {});
+  if (args.length === 0) {
+    process.stdout.write(SHORT_HELP);
+    return;
+  }
   try {
-    await buildProgram(args).parseAsync(understandPaste(args), { from: 'user' });
+    await buildProgram(args).parseAsync(await understand(args), { from: 'user' });
   } catch (error) {
     const code = report(error, args);
     await resetsAreOut();
     // Not just the exit code: a listener that is left must not keep a failed command alive.
     process.exit(code);
   }
+}
+
+/** Who types no invite waits for no cryptography. */
+async function understand(args: readonly string[]): Promise<readonly string[]> {
+  if (args[0] !== 'wstun' && !args.some(holdsInvite)) return args;
+  return (await import('./pasted-arguments.ts')).understandPaste(args);
 }
 
 /** Sockets are reset some turns later, in events. The kernel closes the rest cleanly: half a file looks complete. */
@@ -43,51 +60,49 @@ async function resetsAreOut(): Promise<void> {
 /** One line for a person, never a stack trace. */
 function report(error: unknown, args: readonly string[]): number {
   // Commander has printed its own message by now; its code 0 is --help and --version.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof CommanderError) return error.exitCode === 0 || error.code === 'commander.help' ? 0 : 2;
   const fault = error instanceof WstunError ? error : new WstunError('internal', String(error));
   if (!isTold(error)) process.stderr.write(`wstun: ${withoutSecrets(fault.message, args)}\n`);
   return fault.exitCode;
 }
 
-function buildProgram(args: readonly string[]): Command {
+/** @param args what was typed, whose secrets no message repeats */
+export function buildProgram(args: readonly string[]): Command {
   const program = new Command('wstun')
-    .description('A TCP tunnel for networks that allow only web traffic.')
-    .version(packageVersion())
-    .configureHelp({ showGlobalOptions: true })
+    .description('Carry TCP connections out of networks that allow only web traffic.')
+    .version(versionLine(readBuild()), '-V, --version', 'print version, commit, Node and protocol')
     // What stands behind the program of `wstun run` is that program's.
     .enablePositionalOptions()
     .addHelpText('after', PROGRAM_EXAMPLES);
   const commands = [
-    clientCommand,
-    runCommand,
-    browserCommand,
-    envCommand,
-    relayCommand,
-    exitCommand,
-    accessCommand,
-    keysCommand,
-    configCommand,
-    quickstartCommand,
+    ...[clientCommand, runCommand, browserCommand, envCommand],
+    ...[relayCommand, exitCommand, accessCommand, keysCommand, configCommand, quickstartCommand],
+    ...[helpCommand, explainCommand, completionsCommand, manCommand, versionCommand],
   ];
   for (const command of commands) program.addCommand(command());
-  configure(program, args);
+  configureHelp(program, args);
   return program;
 }
 
-/** Commander does not pass these settings on to commands that were created separately. */
-function configure(command: Command, args: readonly string[]): void {
-  command
-    .exitOverride()
-    .showSuggestionAfterError()
-    .configureOutput({ writeErr: (text) => process.stderr.write(withoutSecrets(text, args)) });
-  for (const sub of command.commands) configure(sub, args);
-}
+/** For who types `wstun` alone. clig.dev: short, with examples, and no error. */
+const SHORT_HELP = `wstun carries TCP connections out of networks that allow only web traffic.
+
+Try it on this machine:
+  wstun quickstart
+On a server, which prints an invite for the laptop:
+  wstun relay --tls-self-signed --listen 0.0.0.0:443
+On the laptop, which then has a SOCKS and HTTP proxy at 127.0.0.1:1080:
+  wstun client wstun1_…
+
+All commands and topics: wstun help. One of them: wstun help COMMAND.
+`;
 
 /** A line with a command is pasted whole, so what the command is for is on the line above it. */
 const PROGRAM_EXAMPLES = `
 Examples:
   On the server:
-    wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org --tls-cert cert.pem --tls-key key.pem
+    wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org \\
+      --tls-cert cert.pem --tls-key key.pem
   On the laptop:
     wstun client wstun1_…
   Then:
@@ -100,4 +115,7 @@ With your own exit, for example at home, whose data the relay cannot read:
     wstun access add home --role exit
   At home:
     wstun exit wstun1_…
-    wstun access add alice --state ~/.local/state/wstun/exit`;
+    wstun access add alice
+
+Topics: environment, exit-codes, files, proxies, invites, encryption,
+troubleshooting.`;

@@ -2,25 +2,13 @@
 import type { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { createLogger, type LeveledLogger, type LogLevel } from '../observability/stderr-logger.ts';
+import { markTold } from './told.ts';
 
 export interface OutputOptions {
   readonly json?: boolean | undefined;
   readonly verbose?: boolean | undefined;
   /** Logs warnings only. */
   readonly quiet?: boolean;
-}
-
-/** Faults that have been printed, so that they are not printed again when the process ends. */
-const told = new WeakSet<object>();
-
-export function isTold(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && told.has(error);
-}
-
-/** For a fault whose particulars have been printed. */
-export function markTold<T extends object>(error: T): T {
-  told.add(error);
-  return error;
 }
 
 export class Output {

@@ -1,11 +1,10 @@
-/** Arguments with a pasted invite: joins its pieces, and keeps them out of messages. Commands decide what they mean. */
+/** Arguments with a pasted invite: joins its pieces. Commands decide what they mean. Loads cryptography. */
 import { decodeInvite } from '../crypto/invite.ts';
-import { PREFIX } from '../crypto/pasted-text.ts';
 import { attempt } from './attempt.ts';
+import { holdsInvite, PIECE } from './secret-arguments.ts';
 
 /** Mail programs break an invite into fewer pieces. */
 const MAX_PIECES = 8;
-const PIECE = /^(?!--[a-z])[\w-]+$/;
 
 /** Joins the pieces of an invite, and puts `client` before an invite without a command. */
 export function understandPaste(args: readonly string[]): readonly string[] {
@@ -15,20 +14,6 @@ export function understandPaste(args: readonly string[]): readonly string[] {
   if (rest[0] === 'run') return rest;
   const joined = joinPieces(rest);
   return holdsInvite(joined[0]) && joined[0]?.startsWith('-') === false ? ['client', ...joined] : joined;
-}
-
-/** Removes invites and parts of them, and user info. No other argument has as many letters and digits in a row. */
-export function withoutSecrets(text: string, args: readonly string[]): string {
-  const isSecret = args.some(holdsInvite)
-    ? (word: string) => PIECE.test(word) && word.length >= 12
-    : (word: string) => /^[\w-]{40,}$/.test(word);
-  const pieces = args.flatMap((arg) => arg.split(/\s+/)).filter(isSecret);
-  const hidden = pieces.reduce((shown, piece) => shown.replaceAll(piece, '…'), text);
-  return hidden.replace(/(wstun(?:sk)?1_)[\w-]+/g, '$1…').replace(/([a-z]:\/\/)[^\s'"]*@/gi, '$1…@');
-}
-
-function holdsInvite(text: string | undefined): boolean {
-  return text?.includes(PREFIX) === true;
 }
 
 /** A second piece may begin with a hyphen, and would be parsed as options. */
@@ -47,9 +32,4 @@ function joinPieces(args: readonly string[]): readonly string[] {
 
 function isWhole(text: string): boolean {
   return attempt(() => decodeInvite(text) !== undefined, false);
-}
-
-/** The words behind a command, joined: the invite is found in whatever was pasted. */
-export function pasted(given: readonly string[]): string | undefined {
-  return given.length === 0 ? undefined : given.join(' ');
 }

@@ -6,7 +6,7 @@ import type { ProxyOptions } from '../app/proxy-options.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { findProxy, type ProxyFinding } from '../programs/find-proxy.ts';
-import { defaultStateDir } from '../state/state-dir.ts';
+import { defaultStateDir } from '../state/default-dir.ts';
 import { findInvite } from './find-invite.ts';
 import type { Output } from './output.ts';
 import { proxyOptions } from './proxy-options.ts';

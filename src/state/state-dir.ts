@@ -1,8 +1,7 @@
 /** What a relay or a named exit keeps. Mode 0700, its files 0600; a write is complete or has no effect. */
 import { randomBytes } from 'node:crypto';
 import { chmod, chown, type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { signatureOf } from './file-watch.ts';
@@ -31,13 +30,6 @@ const REASONS: Readonly<Record<string, string>> = {
   ENFILE: 'this machine cannot open more files',
   ENAMETOOLONG: 'the path is too long',
 };
-
-/** XDG Base Directory Specification: `$XDG_STATE_HOME` if absolute, else `~/.local/state`; then `wstun/ROLE`. */
-export function defaultStateDir(role: 'relay' | 'exit' | 'client', env: NodeJS.ProcessEnv): string {
-  const xdg = env.XDG_STATE_HOME;
-  const base = xdg !== undefined && isAbsolute(xdg) ? xdg : join(homedir(), '.local', 'state');
-  return join(base, 'wstun', role);
-}
 
 /** Makes the directory if it is missing. @throws WstunError state-unusable */
 export async function openStateDir(path: string, clock: Clock = systemClock): Promise<StateDir> {

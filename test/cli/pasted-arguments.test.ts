@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { understandPaste, withoutSecrets } from '../../src/cli/pasted-arguments.ts';
+import { understandPaste } from '../../src/cli/pasted-arguments.ts';
+import { withoutSecrets } from '../../src/cli/secret-arguments.ts';
 import { encodeInvite } from '../../src/crypto/invite.ts';
 import { createIdentity } from '../../src/crypto/keys.ts';
 

@@ -2,7 +2,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { afterEach, describe, expect, it } from 'vitest';
-import { addReachOptions, type ReachTexts, reachOptions } from '../../src/cli/reach-options.ts';
+import { addReachOptions } from '../../src/cli/reach-flags.ts';
+import { type ReachTexts, reachOptions } from '../../src/cli/reach-options.ts';
 import { faultOf } from '../support/faults.ts';
 import { tempDir } from '../support/temp-dir.ts';
 

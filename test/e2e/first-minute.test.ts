@@ -68,8 +68,62 @@ describe('help', () => {
     });
   });
 
-  it('`wstun` without a command shows help, with the exit code of wrong usage', async () => {
-    expect(await wstun([])).toMatchObject({ code: 2, stderr: expect.stringContaining('Usage: wstun') });
+  it('`wstun` alone says in 12 lines what it is and how to begin, on stdout, and is no error', async () => {
+    const { code, stdout, stderr } = await wstun([]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout.trimEnd().split('\n').length).toBeLessThanOrEqual(12);
+    for (const line of ['wstun quickstart', 'wstun relay', 'wstun client', 'wstun help COMMAND'])
+      expect(stdout).toContain(line);
+  });
+
+  it('a command that needs another word shows which there are, on stdout', async () => {
+    const asked = await wstun(['access', '--help']);
+    expect(await wstun(['access'])).toEqual(asked);
+    expect(asked).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining('remove <name>') });
+  });
+
+  it('`wstun help` shows the page of a command or a topic, and rejects and suggests others', async () => {
+    expect(await wstun(['help', 'access', 'add'])).toEqual(await wstun(['access', 'add', '--help']));
+    expect((await wstun(['help', 'exit-codes'])).stdout).toMatch(/^Exit codes\n.*^ 78 /ms);
+    for (const [words, hint] of [
+      ['nonsense', 'See all: wstun help.'],
+      ['environmnet', 'wstun help environment?'],
+      ['acces add', 'wstun help access?'],
+      ['access remov', 'wstun help access remove?'],
+    ] as const) {
+      const { code, stdout, stderr } = await wstun(['help', ...words.split(' ')]);
+      expect([code, stdout, stderr]).toEqual([2, '', expect.stringMatching(/^wstun: .*\(WSTUN-E157\)\n$/)]);
+      expect(stderr).toContain(hint);
+    }
+  });
+
+  it('`wstun explain` finds an error by code or name, lists all, and names the nearest of one that it does not know', async () => {
+    const page = await wstun(['explain', 'E203']);
+    expect(page.stdout).toMatch(/^WSTUN-E203 \(relay-untrusted\)\n.*Exit code 69:/s);
+    for (const asked of ['WSTUN-E203', '203', 'e203', 'relay-untrusted', '(WSTUN-E203)'])
+      expect(await wstun(['explain', asked])).toEqual(page);
+    const list = (await wstun(['explain', '--list'])).stdout.trim().split('\n');
+    expect(list).toContainEqual(expect.stringMatching(/^WSTUN-E900 +internal +internal error$/));
+    expect(list.length).toBeGreaterThan(80);
+    for (const [asked, near] of [
+      ['E299', 'E301'],
+      ['relay-untrused', 'relay-untrusted'],
+    ] as const)
+      expect(await wstun(['explain', asked])).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(new RegExp(`explain ${near}\\..*WSTUN-E158`)),
+      });
+    expect(await wstun(['explain'])).toMatchObject({ code: 2, stderr: expect.stringContaining('WSTUN-E101') });
+  });
+
+  it('`--version` names version, commit, Node, platform and protocol, and `wstun version --json` gives them to programs', async () => {
+    const { stdout } = await wstun(['--version']);
+    const line = /^wstun (\d+\.\d+\.\d+) \(([0-9a-f]{7,}|unknown)\) node (v\S+) \w+-\w+, protocol 1\n$/;
+    expect(stdout).toMatch(line);
+    expect((await wstun(['version'])).stdout).toBe(stdout);
+    const [, version, commit, node] = line.exec(stdout) ?? [];
+    const fields = JSON.parse((await wstun(['version', '--json'])).stdout) as unknown;
+    expect(fields).toMatchObject({ version, commit, node, protocol: 1, platform: process.platform });
   });
 });
 
@@ -113,7 +167,9 @@ describe('a mistyped command', () => {
       expect(await wstun(args)).toMatchObject({
         code: 2,
         stdout: '',
-        stderr: expect.stringMatching(/^error: .*\n(\(Did you mean .*\)\n)?$/),
+        stderr: expect.stringMatching(
+          /^wstun: .*\. (Did you mean --?\w+\?|Did you mean \w+\?|See: wstun [\w ]+ --help\.) \(WSTUN-E101\)\n$/,
+        ),
       });
     }
   });

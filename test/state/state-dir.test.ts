@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { parse } from 'smol-toml';
 import { describe, expect, it } from 'vitest';
 import { formatIdentitySecret } from '../../src/crypto/keys.ts';
+import { defaultStateDir } from '../../src/state/default-dir.ts';
 import { loadOrCreateIdentity } from '../../src/state/identity-file.ts';
 import { readRelayUrl, saveRelayUrl } from '../../src/state/relay-settings.ts';
-import { defaultStateDir, openExistingStateDir, openStateDir } from '../../src/state/state-dir.ts';
+import { openExistingStateDir, openStateDir } from '../../src/state/state-dir.ts';
 import { faultOfPromise } from '../support/faults.ts';
 import { tempDir } from '../support/temp-dir.ts';
 

@@ -52,6 +52,9 @@ needs=(
   iptables:iptables
   ss:iproute2
   systemd-analyze:systemd
+  zsh:zsh
+  fish:fish
+  mandoc:mandoc
   pebble:pebble
 )
 

@@ -4,7 +4,7 @@ import { allowOption, stateOption, texts, yesOption } from '../command-options.t
 
 export function accessCommand(): Command {
   const access = new Command('access')
-    .description('manage who may use a relay or an exit')
+    .description('Manage who may use a relay or an exit')
     .addHelpText('after', ACCESS_EXAMPLES);
   for (const sub of [accessAdd(), accessList(), accessSet(), accessRenew(), accessRemove()]) access.addCommand(sub);
   return access;
@@ -12,7 +12,7 @@ export function accessCommand(): Command {
 
 function accessAdd(): Command {
   return new Command('add')
-    .description('add a name and print only its invite on stdout: a secret that is shown once')
+    .description('Add a name and print only its invite on stdout: a secret that is shown once')
     .argument('<name>')
     .addOption(stateOption('either'))
     .option(
@@ -21,7 +21,7 @@ function accessAdd(): Command {
       texts,
     )
     .addOption(
-      new Option('--role <role>', 'exit: let an exit register here under this name')
+      new Option('--role <role>', 'who gets the invite; exit: an exit that registers here under this name')
         .choices(['client', 'exit'])
         .default('client'),
     )
@@ -36,7 +36,7 @@ function accessAdd(): Command {
 
 function accessList(): Command {
   return new Command('list')
-    .description('print the names with their rules, limits and use')
+    .description('Print the names with their rules, limits and use')
     .addOption(stateOption('either'))
     .option('--json', 'print one JSON list')
     .action(async (options) => (await import('../access.ts')).listAccess(options));
@@ -44,7 +44,7 @@ function accessList(): Command {
 
 function accessSet(): Command {
   return new Command('set')
-    .description('change the rules and limits of a name; its invite stays valid and its sessions continue')
+    .description('Change the rules and limits of a name; its invite stays valid and its sessions continue')
     .argument('<name>')
     .addOption(stateOption('either'))
     .addOption(allowOption('allow these targets too; may be repeated'))
@@ -58,7 +58,7 @@ function accessSet(): Command {
 
 function accessRenew(): Command {
   return new Command('renew')
-    .description('print only a new invite for an existing name on stdout; the old invite is revoked at once')
+    .description('Print only a new invite for an existing name on stdout; the old invite is revoked at once')
     .argument('<name>')
     .addOption(stateOption('either'))
     .option(
@@ -72,7 +72,7 @@ function accessRenew(): Command {
 
 function accessRemove(): Command {
   return new Command('remove')
-    .description('remove a name; its sessions end within two seconds')
+    .description('Remove a name; its sessions end within two seconds')
     .argument('<name>')
     .addOption(stateOption('either'))
     .action(async (name: string, options) => (await import('../access.ts')).removeAccess(name, options));
@@ -83,8 +83,8 @@ Examples:
   Only public addresses:
     wstun access add alice
   Additional targets:
-    wstun access add bob --allow 10.0.0.0/8:22,80,8000-8999 --allow '[fd00::/8]:443'
-    wstun access add carol --allow intranet.example:443 --allow '*.corp.example'
+    wstun access add bob --allow 10.0.0.0/8:22,80 --allow '[fd00::/8]:443'
+    wstun access add carol --allow web.example:443 --allow '*.corp.example'
   Everything except the relay itself:
     wstun access add dave --allow '*'
   For \`wstun exit\`, which has its own access list:
@@ -96,4 +96,5 @@ Examples:
   Remove alice:
     wstun access remove alice
 
-Rules: CIDR|IP|name|*.name[:ports], IPv6 in brackets, ports as a list with ranges, * for everything.`;
+Rules: CIDR|IP|name|*.name[:ports], * for everything. IPv6 in brackets; ports
+are a list with ranges: 22,80,8000-8999.`;

@@ -17,11 +17,11 @@ import {
   withWayOptions,
 } from '../command-options.ts';
 import { parseHostPort } from '../options.ts';
-import { pasted } from '../pasted-arguments.ts';
+import { pasted } from '../secret-arguments.ts';
 
 export function clientCommand(): Command {
   const command = new Command('client')
-    .description('run a local SOCKS5, SOCKS4a and HTTP proxy that sends its connections through the relay of an invite')
+    .description('Run a local SOCKS5, SOCKS4a and HTTP proxy that sends its connections through the relay of an invite')
     .argument('[invite...]', 'the line that `wstun access add` printed; other users of this machine can see it in `ps`')
     .optionsGroup('Invite and local proxy:')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
@@ -86,13 +86,16 @@ Examples:
   Where the network inspects TLS:
     wstun client wstun1_AQDc… --tls-ca company-ca.pem
   Through a proxy that asks for a password:
-    wstun client wstun1_AQDc… --proxy http://proxy.corp.example:3128 --proxy-auth-file ~/.wstun-proxy
+    wstun client wstun1_AQDc… --proxy http://proxy.corp.example:3128 \\
+      --proxy-auth-file ~/.wstun-proxy
   Through a browser on this machine, where a company's proxy wants its login:
     wstun client wstun1_AQDc… --via-browser
 
-Programs:
+Programs that use the proxy:
   curl -x socks5h://127.0.0.1:1080 https://example.org/
   git -c http.proxy=socks5h://127.0.0.1:1080 clone https://…
   ssh -o ProxyCommand='nc -X 5 -x 127.0.0.1:1080 %h %p' host
-  chromium --user-data-dir=/tmp/wstun-browser --proxy-server=socks5://127.0.0.1:1080
-  Firefox: Settings, Network Settings, SOCKS v5 host 127.0.0.1 port 1080, "Proxy DNS when using SOCKS v5"`;
+  chromium --user-data-dir=/tmp/wstun-browser \\
+    --proxy-server=socks5://127.0.0.1:1080
+  Firefox: Settings, Network Settings: SOCKS v5 host 127.0.0.1, port 1080,
+  and "Proxy DNS when using SOCKS v5"`;

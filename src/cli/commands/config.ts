@@ -6,7 +6,7 @@ const ROLES = ['client', 'relay', 'exit'];
 
 export function configCommand(): Command {
   const config = new Command('config')
-    .description('check and show the configuration: wstun.toml, variables and options')
+    .description('Check and show the configuration: wstun.toml, variables and options')
     .addHelpText('after', CONFIG_EXAMPLES);
   for (const sub of [configCheck(), configShow(), configPath()]) config.addCommand(sub);
   return config;
@@ -14,7 +14,7 @@ export function configCommand(): Command {
 
 function configCheck(): Command {
   return new Command('check')
-    .description('print every mistake in a file; the exit code is 78 if there is one')
+    .description('Print every mistake in a file; the exit code is 78 if there is one')
     .argument('[file]', 'the file (default: what `wstun config path` prints)')
     .addHelpText('after', CONFIG_EXAMPLES)
     .action(async (file: string | undefined) => (await import('../config.ts')).checkConfig(file));
@@ -22,7 +22,7 @@ function configCheck(): Command {
 
 function configShow(): Command {
   return new Command('show')
-    .description('print what a command would run with, without secrets')
+    .description('Print what a command would run with, without secrets')
     .addArgument(new Argument('[command]', 'client, relay or exit (default: those in the file)').choices(ROLES))
     .argument('[options...]', 'after --: options of that command')
     .addOption(configOption())
@@ -36,17 +36,20 @@ function configShow(): Command {
 
 function configPath(): Command {
   return new Command('path')
-    .description('print the path of the file that is read')
+    .description('Print the path of the file that is read')
     .addOption(configOption())
     .action(async (options) => (await import('../config.ts')).printConfigPath(options));
 }
 
 const CONFIG_EXAMPLES = `
 Examples:
-  wstun config check
-  wstun config check ./wstun.toml
-  wstun config show relay --origin
-  wstun config show client --origin -- --listen 127.0.0.1:1090
+  Find mistakes in the file that is used, or in another one:
+    wstun config check
+    wstun config check ./wstun.toml
+  Where each value of a relay comes from:
+    wstun config show relay --origin
+  The same for a client that is started with an option:
+    wstun config show client --origin -- --listen 127.0.0.1:1090
 
 The file is the first of these: --config FILE, $WSTUN_CONFIG,
 $XDG_CONFIG_HOME/wstun/wstun.toml (~/.config/wstun/wstun.toml),

@@ -14,11 +14,11 @@ import {
   withWayOptions,
   yesOption,
 } from '../command-options.ts';
-import { pasted } from '../pasted-arguments.ts';
+import { pasted } from '../secret-arguments.ts';
 
 export function exitCommand(): Command {
   const command = new Command('exit')
-    .description('connect to targets for clients that you invite; the relay in between cannot read the data')
+    .description('Connect to targets for clients that you invite; the relay in between cannot read the data')
     .argument('[invite...]', 'the line that `wstun access add NAME --role exit` printed at the relay; needed only once')
     .optionsGroup('Invite and state:')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
@@ -46,10 +46,12 @@ Examples:
     wstun access add home --role exit
   At home; the invite is remembered, so later \`wstun exit\` is enough:
     wstun exit wstun1_AQDc…
-  At home, print an invite for alice; --state is needed only if this machine also has a relay's keys:
+  At home, print an invite for alice:
     wstun access add alice
+  The same, if this machine also has the keys of a relay:
     wstun access add alice --state ~/.local/state/wstun/exit
   With another state directory and name server:
     wstun exit --state /var/lib/wstun-exit --dns 10.0.0.53
 
-The owner of the exit issues the invites. The owner of the relay need not know alice, and cannot read her data.`;
+The owner of the exit issues the invites. The owner of the relay need not know
+alice, and cannot read her data.`;

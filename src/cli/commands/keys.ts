@@ -4,12 +4,12 @@ import { stateOption, yesOption } from '../command-options.ts';
 
 export function keysCommand(): Command {
   const keys = new Command('keys')
-    .description('manage the keys of a relay or an exit')
+    .description('Manage the keys of a relay or an exit')
     .addHelpText('after', KEYS_EXAMPLES);
   keys.addCommand(
     new Command('rotate')
       .description(
-        'make new keys and print the names that need new invites; for 30 days, the old invites report why they fail',
+        'Make new keys and print the names that need new invites; for 30 days, the old invites report why they fail',
       )
       .addOption(stateOption('either'))
       .addOption(yesOption())
@@ -30,4 +30,5 @@ Examples:
   Of an exit on a machine that also has a relay:
     wstun keys rotate --state ~/.local/state/wstun/exit
   With a new invite for every name, each in its own file:
-    umask 077; for name in $(wstun keys rotate); do wstun access renew --yes "$name" >"$name.invite"; done`;
+    umask 077; for name in $(wstun keys rotate); do
+      wstun access renew --yes "$name" >"$name.invite"; done`;

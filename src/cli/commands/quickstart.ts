@@ -5,7 +5,7 @@ import { parseHostPort } from '../options.ts';
 
 export function quickstartCommand(): Command {
   return new Command('quickstart')
-    .description('try wstun: run a relay, a client and a test page on this machine')
+    .description('Try wstun: run a relay, a client and a test page on this machine')
     .addOption(new Option('--listen <host:port>', 'address of the proxy').default('127.0.0.1:1080'))
     .addOption(jsonOption())
     .addOption(verboseOption())
@@ -18,6 +18,7 @@ export function quickstartCommand(): Command {
 
 const QUICKSTART_EXAMPLES = `
 Examples:
-  wstun quickstart
+  With the proxy on port 1080:
+    wstun quickstart
   If another program uses port 1080:
     wstun quickstart --listen 127.0.0.1:1090`;

@@ -14,7 +14,7 @@ import { collect, parseCount, parseExternalAccount, parseHostPort } from '../opt
 
 export function relayCommand(): Command {
   const command = new Command('relay')
-    .description('run the public server that clients connect to; it connects to targets for them')
+    .description('Run the public server that clients connect to; it connects to targets for them')
     .optionsGroup('Address and state:')
     .option(
       '--listen <host:port>',
@@ -104,14 +104,18 @@ Examples:
   With a certificate from Let's Encrypt, on a machine to which the name leads:
     wstun relay --acme relay.example.org
   With its own certificate:
-    wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org --tls-cert cert.pem --tls-key key.pem
+    wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org \\
+      --tls-cert cert.pem --tls-key key.pem
   Behind nginx or Caddy:
     wstun relay --listen 127.0.0.1:8080 --url wss://www.example.org/any/path
   With an ordinary site for everyone who has no invite:
-    wstun relay --listen 127.0.0.1:8080 --url wss://www.example.org --decoy http://127.0.0.1:8081
+    wstun relay --listen 127.0.0.1:8080 --url wss://www.example.org \\
+      --decoy http://127.0.0.1:8081
   Only forward to the exits of \`wstun exit\`:
-    wstun relay --no-exit --listen 127.0.0.1:8080 --url wss://relay.example.org
+    wstun relay --no-exit --listen 127.0.0.1:8080 \\
+      --url wss://relay.example.org
   Print an invite for alice, while the relay is running:
     wstun access add alice
 
-At its first start, a relay creates the access entry "default" and prints the \`wstun client\` line for it.`;
+At its first start, a relay creates the access entry "default" and prints the
+\`wstun client\` line for it.`;

@@ -3,8 +3,8 @@
 import { WstunError } from '../../errors.ts';
 import { parseToml } from '../../state/toml.ts';
 import { lineOf, linesOfKeys, type TomlLines } from '../../state/toml-lines.ts';
+import { nearest } from '../nearest.ts';
 import { faultsOfSet } from './excluding.ts';
-import { nearest } from './nearest.ts';
 import {
   isSecret,
   type RawValue,

@@ -1,6 +1,6 @@
 /** Settings from the environment: `WSTUN_LISTEN` for `--listen`. Pure, but that secrets are deleted from it. */
 import { WstunError } from '../../errors.ts';
-import { nearest } from './nearest.ts';
+import { nearest } from '../nearest.ts';
 import {
   mayBeSecret,
   type RawValue,

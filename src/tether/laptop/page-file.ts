@@ -1,10 +1,10 @@
 /** The page as it is served: its bytes, and headers that restrict it to what it needs. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readAsset } from '../../assets.ts';
 
-/** tools/build-page.mjs puts it beside the compiled form of this file. @throws if it was not built */
+/** tools/build-page.mjs makes it. @throws if it was not built */
 export function readPage(): Buffer {
-  return readFileSync(new URL('../page.html', import.meta.url));
+  return readAsset('page.html');
 }
 
 export interface PagePolicy {

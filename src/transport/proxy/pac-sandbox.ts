@@ -4,9 +4,8 @@
  * that is not known yet is looked up afterwards, and then it runs again.
  */
 import { lookup as systemLookup } from 'node:dns/promises';
-import { readFile } from 'node:fs/promises';
-import module from 'node:module';
 import type { JSValueHandle, QuickJS } from 'quickjs-wasi';
+import { readAsset } from '../../assets.ts';
 import type { Clock } from '../../clock.ts';
 import { isInNet, ownAddress, shExpMatch } from './pac-functions.ts';
 
@@ -79,11 +78,8 @@ export class PacSandbox {
 
   /** Rejects with an Error for what is no script with FindProxyForURL. @param lookup default: the system's resolver */
   static async load(script: string, clock: Clock, lookup = lookupIpv4): Promise<PacSandbox> {
-    const [{ sandbox: functions }, { QuickJS }, wasm] = await Promise.all([
-      import('pac-resolver'),
-      import('quickjs-wasi'),
-      readFile(module.createRequire(import.meta.url).resolve('quickjs-wasi/quickjs.wasm')),
-    ]);
+    const [{ sandbox: functions }, { QuickJS }] = await Promise.all([import('pac-resolver'), import('quickjs-wasi')]);
+    const wasm = readAsset('quickjs.wasm');
     let time: RunTime | undefined;
     const interruptHandler = (): boolean => time?.mustStop() ?? false;
     const vm = await QuickJS.create({ wasm, memoryLimit: MAX_SANDBOX_BYTES, interruptHandler });

@@ -2,8 +2,11 @@
 
 /** Of a word of six letters two may be wrong. */
 const WRONG_SHARE = 0.4;
+const MAX_CHARS = 64;
 
 export function nearest(word: string, known: Iterable<string>): string | undefined {
+  // Nobody mistypes a name by so much; the cost grows with the length.
+  if (word.length > MAX_CHARS) return undefined;
   let best: string | undefined;
   let least = Math.max(1, Math.ceil(word.length * WRONG_SHARE)) + 1;
   for (const each of known) {

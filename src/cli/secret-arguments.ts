@@ -1,0 +1,23 @@
+/** Which arguments may be parts of an invite, and how they stay out of messages. Loads no cryptography. */
+import { PREFIX } from '../crypto/pasted-text.ts';
+
+export const PIECE = /^(?!--[a-z])[\w-]+$/;
+
+/** Removes invites and parts of them, and user info. No other argument has as many letters and digits in a row. */
+export function withoutSecrets(text: string, args: readonly string[]): string {
+  const isSecret = args.some(holdsInvite)
+    ? (word: string) => PIECE.test(word) && word.length >= 12
+    : (word: string) => /^[\w-]{40,}$/.test(word);
+  const pieces = args.flatMap((arg) => arg.split(/\s+/)).filter(isSecret);
+  const hidden = pieces.reduce((shown, piece) => shown.replaceAll(piece, '…'), text);
+  return hidden.replace(/(wstun(?:sk)?1_)[\w-]+/g, '$1…').replace(/([a-z]:\/\/)[^\s'"]*@/gi, '$1…@');
+}
+
+export function holdsInvite(text: string | undefined): boolean {
+  return text?.includes(PREFIX) === true;
+}
+
+/** The words behind a command, joined: the invite is found in whatever was pasted. */
+export function pasted(given: readonly string[]): string | undefined {
+  return given.length === 0 ? undefined : given.join(' ');
+}
