@@ -1,4 +1,6 @@
 #!/usr/bin/env node
-import { main } from '../dist/cli/main.js';
+import { useCompileCache } from './compile-cache.js';
 
+useCompileCache();
+const { main } = await import('../dist/program/main.js');
 await main(process.argv);

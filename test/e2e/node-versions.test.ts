@@ -3,13 +3,12 @@
  * and 64 MB each way; test/figures/cost.test.ts carries more. The whole suite runs only on the Node that runs it,
  * and a part of it on the newest (vitest.config.ts).
  */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { startChaosProxy } from '../support/net/chaos-proxy.ts';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange, receive, sendPayload } from '../support/payload.ts';
 import { run } from '../support/programs/programs.ts';
 import { runOnNode, wstun } from '../support/programs/wstun-process.ts';
-import { useE2eProgram, useShippedProgram } from '../support/programs/wstun-program.ts';
 import { invite, startClient, startExit, startRelay, startStack } from '../support/programs/wstun-stack.ts';
 import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { startScripted } from '../support/tether/tethered.ts';
@@ -28,16 +27,13 @@ for (const version of OTHER_LINES) {
 
   describe.skipIf(isMissing && process.env.CI === undefined)(`on Node ${version}, wstun`, { timeout: 120_000 }, () => {
     beforeEach(() => runOnNode(program));
-    afterEach(useE2eProgram);
 
     it(`wstun --version on Node ${version} prints no warning`, async () => {
-      useShippedProgram();
       expect(await run(program, ['--version'])).toMatchObject({ stdout: expect.stringMatching(`^v${version}\\.`) });
       expect(await wstun(['--version'])).toMatchObject({ code: 0, stderr: '' });
     });
 
     it(`wstun on Node ${version} carries a page by SOCKS5, CONNECT and plain HTTP`, async () => {
-      useShippedProgram();
       const page = await tcpServer((socket) => {
         socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n'));
       });

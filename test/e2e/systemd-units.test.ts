@@ -6,11 +6,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { run } from '../support/programs/programs.ts';
 import { WstunProcess } from '../support/programs/wstun-process.ts';
-import { useShippedProgram } from '../support/programs/wstun-program.ts';
 import { invite, startRelay } from '../support/programs/wstun-stack.ts';
 import { tempDir } from '../support/temp-dir.ts';
-
-useShippedProgram();
 
 const UNITS = join(import.meta.dirname, '../../docs/systemd');
 const WSTUN = '/usr/bin/env wstun';

@@ -1,6 +1,6 @@
 /**
  * Loaded before every file of test/e2e: in a wstun that it starts, memory that was given back must not be used again.
  */
-import { useE2eProgram } from './wstun-program.ts';
+import { usePoisonedProgram } from './wstun-program.ts';
 
-useE2eProgram();
+usePoisonedProgram();

@@ -26,9 +26,11 @@ export interface SpawnOptions {
   readonly within?: readonly string[];
 }
 
-/** What clients keep is to be neither in the home of whoever runs the tests, nor known to the next one. */
-function stateHome(env: SpawnOptions['env']): { readonly XDG_STATE_HOME?: string } {
-  return env?.HOME === undefined ? { XDG_STATE_HOME: join(tmpdir(), `wstun-test-state-${process.pid}`) } : {};
+/** What wstun keeps is to be neither in the home of whoever runs the tests, nor known to the next one. */
+function ownHomes(env: SpawnOptions['env']): { readonly XDG_STATE_HOME?: string; readonly XDG_CACHE_HOME?: string } {
+  if (env?.HOME !== undefined) return {};
+  const home = (kind: string) => join(tmpdir(), `wstun-test-${kind}-${process.pid}`);
+  return { XDG_STATE_HOME: home('state'), XDG_CACHE_HOME: home('cache') };
 }
 
 /** A child that the kernel kills when this process dies (prctl(2), PR_SET_PDEATHSIG), in whichever way. */
@@ -37,7 +39,7 @@ export function spawnBound(program: string, args: readonly string[], options: Sp
   const command = [...(options.within ?? []), program, ...args];
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], {
     stdio: ['pipe', 'pipe', 'pipe', ...(options.descriptors ?? [])],
-    env: { PATH: `${PATH}:/usr/sbin:/sbin`, HOME, LANG: 'C.UTF-8', ...stateHome(options.env), ...options.env },
+    env: { PATH: `${PATH}:/usr/sbin:/sbin`, HOME, LANG: 'C.UTF-8', ...ownHomes(options.env), ...options.env },
     cwd: options.cwd,
   });
   // A program that ends before it has read all its input is for its exit code to judge.
