@@ -106,7 +106,7 @@ async function buildFile() {
 
 async function buildManual() {
   const [{ buildProgram: commands }, { manual }, { readBuild }] = await Promise.all(
-    ['main', 'man', 'version'].map((name) => import(`../dist/cli/${name}.js`)),
+    ['cli/main', 'cli/man', 'app/version'].map((name) => import(`../dist/${name}.js`)),
   );
   await writeFile(join(dist, 'wstun.1'), manual(commands([]), readBuild()));
 }

@@ -48,8 +48,7 @@ describe('--help', () => {
     (name, command) => {
       expect(command.description()).toMatch(/^[A-Z]/);
       const [, examples] = /^Examples:\n(.*)/ms.exec(helpOf(command)) ?? [];
-      // `access list` and `access remove` are among the examples of `access`.
-      if (examples === undefined) expect(name).toMatch(/^wstun access (list|renew|remove)$/);
+      if (examples === undefined) expect(command.parent && helpOf(command.parent)).toContain(` ${name}`);
       else expect(examples).toMatch(/^ {2}\S.*:\n {4}\S/);
     },
   );

@@ -95,6 +95,8 @@ Examples:
     wstun access renew alice
   Remove alice:
     wstun access remove alice
+  See all names, with their rules and use:
+    wstun access list
 
 Rules: CIDR|IP|name|*.name[:ports], * for everything. IPv6 in brackets; ports
 are a list with ranges: 22,80,8000-8999.`;

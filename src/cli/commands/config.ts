@@ -46,6 +46,8 @@ Examples:
   Find mistakes in the file that is used, or in another one:
     wstun config check
     wstun config check ./wstun.toml
+  Which file that is:
+    wstun config path
   Where each value of a relay comes from:
     wstun config show relay --origin
   The same for a client that is started with an option:
