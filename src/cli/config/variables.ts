@@ -19,7 +19,15 @@ const NO: ReadonlySet<string> = new Set(['false', '0', 'no', 'off']);
 const NOT_SPLIT_AT_COMMAS: ReadonlySet<string> = new Set(['header', 'browser-arg']);
 
 /** Of other commands and of children that wstun starts, or read elsewhere. */
-const OTHER_VARIABLES = ['WSTUN_CONFIG', 'WSTUN_PROXY_HOST', 'WSTUN_PROXY_PORT', 'WSTUN_PROXY_SCHEME', 'WSTUN_STATE'];
+const OTHER_VARIABLES = [
+  'WSTUN_CONFIG',
+  'WSTUN_PROXY_HOST',
+  'WSTUN_PROXY_PORT',
+  'WSTUN_PROXY_SCHEME',
+  'WSTUN_STATE',
+  'WSTUN_ENV',
+  'WSTUN_PROXY_CHALLENGE',
+];
 /** Of wstun's own tests, which start it. */
 const OF_TESTS = ['WSTUN_POISON', 'WSTUN_NODES', 'WSTUN_LONG', 'WSTUN_SWEEP', 'WSTUN_SCHEDULES', 'WSTUN_OWN_NETWORK'];
 /** Kubernetes sets these in every container beside a service that is called wstun. */
