@@ -25,6 +25,7 @@ export interface DialHttpOptions extends ConnectionOptions {
   readonly provenFault?: (etag: string, detail: string) => WstunError | undefined;
   /** Default: HTTP/2 where TLS offers it. */
   readonly http?: '1.1' | 'best';
+  readonly holding?: HttpClientOptions['holding'];
   /** For tests. */
   readonly times?: HttpClientOptions['times'];
 }
@@ -88,7 +89,7 @@ class Opening {
 
   /** Resolves in the turn in which the link opened. */
   run(): Promise<MessageLink> {
-    const { signal, clock = systemClock, seal, times, timeoutMs } = this.options;
+    const { signal, clock = systemClock, seal, holding, times, timeoutMs } = this.options;
     return new Promise((resolve, reject) => {
       const settle = (): void => {
         clock.clearTimeout(timer);
@@ -105,6 +106,7 @@ class Opening {
         openingUrl: `${this.origin}${this.url.pathname}`,
         urlOf: (payload) => `${this.base}${seal(payload)}`,
         remote: this.first.remote,
+        holding,
         onOpen: (opened) => {
           settle();
           resolve(opened);

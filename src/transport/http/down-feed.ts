@@ -4,7 +4,7 @@
  * to go on, or to end.
  */
 import { HoldWatch } from './hold-watch.ts';
-import { HELD_BACK_MS, OWED_MS, PAD_MS, POLL_MS, RETRY_MS, ROTATE_MS, WIDE_WINDOW_BYTES } from './http-limits.ts';
+import { HELD_BACK_MS, OWED_MS, PAD_MS, RETRY_MS, WIDE_WINDOW_BYTES } from './http-limits.ts';
 import { DOWN_HEAD_BYTES } from './link-requests.ts';
 import { readU64, type U64 } from './u64.ts';
 
@@ -52,6 +52,8 @@ export interface DownSink {
   handleBegun(): void;
   /** An answer has stopped: its connection, and others of its age, may carry nothing more. */
   handleFrozen(): void;
+  /** Whether something on the way holds answers back, each time that it has shown. */
+  handleHolding(isHeldBack: boolean): void;
 }
 
 /** Of the answer that is not the first: it waits for the one before it. */
@@ -65,6 +67,8 @@ export interface DownTimes {
   readonly rotateMs: number;
   readonly pollMs: number;
   readonly heldBackMs: number;
+  /** The same for the first answer, ms. */
+  readonly openingMs: number;
 }
 
 export class DownFeed {
@@ -83,9 +87,9 @@ export class DownFeed {
 
   constructor(
     private readonly sink: DownSink,
-    private readonly times: DownTimes = { rotateMs: ROTATE_MS, pollMs: POLL_MS, heldBackMs: HELD_BACK_MS },
+    private readonly times: DownTimes,
   ) {
-    this.holds = new HoldWatch(times.heldBackMs);
+    this.holds = new HoldWatch(times.heldBackMs, (isHeldBack) => sink.handleHolding(isHeldBack));
   }
 
   /** All bytes before this offset were delivered. */
@@ -108,7 +112,7 @@ export class DownFeed {
       return { kind: isPolling && !this.holds.isTrialDue(now) ? 'poll' : 'down', offset: this.nextByte };
     }
     if (!this.hasBegun) {
-      const isHeldBack = !isPolling && now - first.startedAt >= this.times.heldBackMs;
+      const isHeldBack = !isPolling && now - first.startedAt >= this.times.openingMs;
       return isHeldBack ? { kind: 'poll', offset: 0 } : undefined;
     }
     const isOld = !isPolling && first.at !== undefined && now - first.startedAt >= this.times.rotateMs;
@@ -131,9 +135,11 @@ export class DownFeed {
     if (this.over || this.paused) return Number.POSITIVE_INFINITY;
     const [first, second] = this.answers;
     if (first === undefined) return this.retryAt;
-    const { heldBackMs, rotateMs } = this.times;
+    const { openingMs, rotateMs } = this.times;
     if (this.hasBegun && first.request.kind === 'poll') return this.pollLateAt(first);
-    if (!this.hasBegun) return second === undefined ? first.startedAt + heldBackMs : Number.POSITIVE_INFINITY;
+    if (!this.hasBegun) {
+      return second === undefined ? Math.max(first.startedAt + openingMs, this.retryAt) : Number.POSITIVE_INFINITY;
+    }
     const mayRotate = second === undefined && first.at !== undefined;
     const rotateAt = mayRotate ? Math.max(now, first.startedAt + rotateMs) : Number.POSITIVE_INFINITY;
     return Math.min(rotateAt, this.silentAt(first, second));

@@ -25,8 +25,14 @@ export class HoldWatch {
   private tookMs = TRIAL_LIMIT_MS.most;
   private answeredAt = Number.NEGATIVE_INFINITY;
 
-  /** @param heldBackMs as of DownTimes */
-  constructor(private readonly heldBackMs: number) {
+  /**
+   * @param heldBackMs as of DownTimes
+   * @param onFound whether answers are held back, each time that something has shown it
+   */
+  constructor(
+    private readonly heldBackMs: number,
+    private readonly onFound: (isHeldBack: boolean) => void = () => {},
+  ) {
     this.patience = heldBackMs;
   }
 
@@ -49,6 +55,7 @@ export class HoldWatch {
   noteOpened(byPoll: boolean, now: number): void {
     this.polling = byPoll;
     if (byPoll) this.trialAt = now + EARLY_TRIAL_MS;
+    this.onFound(byPoll);
   }
 
   // ── streaming ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -77,6 +84,7 @@ export class HoldWatch {
     this.points = 0;
     this.trialAt = now + this.trialWaitMs;
     this.trialWaitMs = Math.min(this.trialWaitMs * 2, MAX_TRIAL_MS);
+    this.onFound(true);
   }
 
   // ── polling ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -92,8 +100,9 @@ export class HoldWatch {
   }
 
   handleTrial(hasWorked: boolean, now: number): void {
-    if (hasWorked) this.polling = false;
-    else this.beginPolling(now);
+    if (!hasWorked) return this.beginPolling(now);
+    this.polling = false;
+    this.onFound(false);
   }
 
   /** So long an answer to *poll* that the relay owes may be silent. */

@@ -11,6 +11,7 @@ import {
   ACK_PAUSE_MS,
   ACK_SOON_BYTES,
   ACK_SOON_MS,
+  HELD_BACK_AGAIN_MS,
   HELD_BACK_MS,
   MAX_FOREIGN_ANSWERS,
   PAD_MS,
@@ -43,8 +44,18 @@ export interface HttpClientOptions {
   readonly onOpen: (link: HttpClientLink) => void;
   /** It will not be. At most one of the two is called, once. */
   readonly onFault: (fault: OpeningFault) => void;
+  /** Default: nothing is known of the path, and nobody wants to know. */
+  readonly holding?: Holding | undefined;
   /** For tests. */
   readonly times?: Partial<DownTimes>;
+}
+
+/** Whether something on the way holds answers back until they are complete. */
+export interface Holding {
+  /** It did so before. */
+  readonly isExpected: boolean;
+  /** It does, or does not; each time that it has shown. */
+  readonly onFound: (isHeldBack: boolean) => void;
 }
 
 /** The largest answer to *up* that is looked at. */
@@ -104,7 +115,8 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
     this.heardAt = this.clock.now();
     this.up = new UpSchedule(this.sender, this.times, options.requester.mostBodies);
     const times = { rotateMs: ROTATE_MS, pollMs: POLL_MS, heldBackMs: HELD_BACK_MS, ...options.times };
-    this.down = new DownFeed(this, times);
+    const openingMs = options.holding?.isExpected ? HELD_BACK_AGAIN_MS : times.heldBackMs;
+    this.down = new DownFeed(this, { openingMs, ...times });
     this.startDown({ kind: 'down', offset: 0 }, options.openingUrl);
     this.arm();
   }
@@ -198,6 +210,10 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
 
   handleFrozen(): void {
     this.options.requester.distrust?.();
+  }
+
+  handleHolding(isHeldBack: boolean): void {
+    this.options.holding?.onFound(isHeldBack);
   }
 
   // ── requests ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -64,6 +64,8 @@ export const ACK_LATE_MS = 2_000;
 export const ROTATE_MS = 45_000;
 /** Without a byte of an answer although the relay has sent some: something holds it back until it is complete. */
 export const HELD_BACK_MS = 2_500;
+/** The same for the first answer of a link, where answers were held back before. */
+export const HELD_BACK_AGAIN_MS = 300;
 /** After an *up* answer said that the relay has sent more, that has so long to arrive, ms. */
 export const OWED_MS = 1_000;
 /** A link that polls tries *down* again after this time, twice as long after each failure. */

@@ -3,6 +3,7 @@
  * row of the table and a file of `transport`, which nobody else dials by. It knows nothing of keys and of proxies.
  */
 import { HTTP_FEATURE } from '../../crypto/ticket.ts';
+import type { Holding } from '../../transport/http/http-client-link.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { type DialWebSocketOptions, dialWebSocket } from '../../transport/websocket/websocket-dial.ts';
 import type { CarrierName } from '../routes/route.ts';
@@ -11,6 +12,8 @@ import type { CarrierName } from '../routes/route.ts';
 export interface CarrierOptions extends DialWebSocketOptions {
   /** Seals what a further request of an HTTP link says into its path, by the key of the ticket in the URL. */
   readonly sealRequest?: (payload: Uint8Array) => string;
+  /** Of an HTTP link: whether answers are held back on the way. */
+  readonly holding?: Holding;
 }
 
 /**

@@ -24,7 +24,14 @@ import type { FailedRoute } from '../routes/route-faults.ts';
 import { RouteMemory } from '../routes/route-memory.ts';
 import type { FirstRoute, RouteRaceOptions } from '../routes/route-race.ts';
 import { CARRIERS } from './carriers.ts';
-import { type Attempt, type AttemptState, REPORT_MS, RouteDial, type WonRoute } from './route-dial.ts';
+import {
+  type Attempt,
+  type AttemptOptions,
+  type AttemptState,
+  REPORT_MS,
+  RouteDial,
+  type WonRoute,
+} from './route-dial.ts';
 
 /** What happened on the way to a relay. */
 export type RouteNotice =
@@ -208,7 +215,8 @@ export class RelayRoutes {
       {
         ...{ routes, first, clock: this.clock },
         ...(before !== undefined && { before }),
-        attempt: (route, options) => this.attemptOnce(relay, attempt(route, options)),
+        attempt: (route, options) =>
+          this.attemptOnce(relay, attempt(route, { ...options, ...this.holdingOf(relay, route) })),
         onSlow: (attempts, forMs) => {
           if (isMain) this.options.onNotice?.({ type: 'trying', relay, forMs, attempts });
         },
@@ -221,6 +229,13 @@ export class RelayRoutes {
     } catch (error) {
       throw isMain ? await this.explain(relay, error, { routes, first }, signal) : error;
     }
+  }
+
+  private holdingOf(relay: string, route: Route): Pick<AttemptOptions, 'holding'> {
+    if (route.carrier !== 'http') return {};
+    const { memory } = this;
+    const isExpected = memory.isHolding(relay, route);
+    return { holding: { isExpected, onFound: (isHeldBack) => memory.noteHolding(relay, route, isHeldBack) } };
   }
 
   private async attemptOnce<L>(relay: string, link: Promise<L>): Promise<L> {

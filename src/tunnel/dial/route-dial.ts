@@ -3,6 +3,7 @@ import { AbortableWait } from '../../async/abortable.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import type { Obstacle } from '../../transport/dial-obstacle.ts';
+import type { Holding } from '../../transport/http/http-client-link.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { obstacleOf } from '../routes/obstacles.ts';
 import type { Route } from '../routes/route.ts';
@@ -19,6 +20,8 @@ export interface AttemptOptions {
   readonly onConnected: () => void;
   /** To be called when a link is open on which the handshake begins. */
   readonly onOpened: () => void;
+  /** Of an HTTP link: whether answers are held back on this route. */
+  readonly holding?: Holding;
 }
 
 /** One attempt by one route. @throws WstunError */

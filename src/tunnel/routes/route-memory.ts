@@ -1,7 +1,7 @@
 /**
- * What is remembered of networks and relays: which route carried, how long it takes, which relay knows no HTTP link,
- * and where each relay was reached. It names no place: networks, relays and proxies are kept as keyed hashes. It
- * touches no file: whoever has one passes in what it held, and is told of changes.
+ * What is remembered of networks and relays: which route carried, how long it takes, on which one answers are held
+ * back, which relay knows no HTTP link, and where each relay was reached. It names no place: networks, relays and
+ * proxies are kept as keyed hashes. It touches no file: whoever has one passes in what it held, and is told of changes.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import { type Clock, systemClock } from '../../clock.ts';
@@ -27,6 +27,8 @@ interface MemoryContent {
   /** Until when, ms since 1970. */
   readonly noHttp: readonly (readonly [relay: string, until: number])[];
   readonly addresses: readonly (readonly [relay: string, address: string])[];
+  /** Where something holds answers back; missing in a file of an earlier version. */
+  readonly holding?: readonly (readonly [place: string, route: string])[];
 }
 
 export interface RouteMemoryOptions {
@@ -49,6 +51,8 @@ export class RouteMemory {
   private readonly routes = new BoundedMap<string, Carried>(MAX_ROUTES);
   private readonly noHttp = new BoundedMap<string, number>(MAX_RELAYS);
   private readonly addresses = new BoundedMap<string, string>(MAX_RELAYS);
+  /** The route on which something holds answers back, by place. */
+  private readonly holding = new BoundedMap<string, string>(MAX_ROUTES);
   /** Routes that have carried for this process, by place. */
   private readonly proven = new BoundedMap<string, string>(MAX_ROUTES);
   /** Routes that made links which carried nothing, by place. */
@@ -61,6 +65,7 @@ export class RouteMemory {
     for (const [place, route, usualMs] of content?.routes ?? []) this.routes.set(place, { route, usualMs });
     for (const [relay, until] of content?.noHttp ?? []) this.noHttp.set(relay, until);
     for (const [relay, address] of content?.addresses ?? []) this.addresses.set(relay, address);
+    for (const [place, route] of content?.holding ?? []) this.holding.set(place, route);
   }
 
   /** Which of the routes has carried here, and how long it takes. */
@@ -97,6 +102,20 @@ export class RouteMemory {
   /** The keys of the routes whose links have carried nothing here. */
   silentRoutes(relay: string): ReadonlySet<string> {
     return this.silent.get(this.placeOf(relay)) ?? new Set();
+  }
+
+  /** Something on this route holds answers of HTTP links back, as far as is known. */
+  isHolding(relay: string, route: Route): boolean {
+    return this.holding.get(this.placeOf(relay)) === this.hash('route', keyOf(route));
+  }
+
+  /** It has shown that it does, or does not. */
+  noteHolding(relay: string, route: Route, isHeldBack: boolean): void {
+    if (this.isHolding(relay, route) === isHeldBack) return;
+    const place = this.placeOf(relay);
+    if (isHeldBack) this.holding.set(place, this.hash('route', keyOf(route)));
+    else this.holding.delete(place);
+    this.report();
   }
 
   /** The relay has proved that it took the request of an HTTP link for something else. */
@@ -138,6 +157,7 @@ export class RouteMemory {
       routes: [...this.routes].map(([place, { route, usualMs }]) => [place, route, usualMs]),
       noHttp: [...this.noHttp],
       addresses: [...this.addresses],
+      holding: [...this.holding],
     });
   }
 }
@@ -145,14 +165,15 @@ export class RouteMemory {
 /** Undefined for anything else. */
 function contentOf(content: unknown): MemoryContent | undefined {
   if (typeof content !== 'object' || content === null) return undefined;
-  const { version, salt, routes, noHttp, addresses } = content as Readonly<Record<string, unknown>>;
+  const { version, salt, routes, noHttp, addresses, holding = [] } = content as Readonly<Record<string, unknown>>;
   const isContent =
     version === 1 &&
     typeof salt === 'string' &&
     salt.length >= 43 &&
     isTable(routes, ['string', 'string', 'number'], MAX_ROUTES) &&
     isTable(noHttp, ['string', 'number'], MAX_RELAYS) &&
-    isTable(addresses, ['string', 'string'], MAX_RELAYS);
+    isTable(addresses, ['string', 'string'], MAX_RELAYS) &&
+    isTable(holding, ['string', 'string'], MAX_ROUTES);
   return isContent ? (content as MemoryContent) : undefined;
 }
 

@@ -17,10 +17,13 @@ class Run {
   readonly delivered: Uint8Array[] = [];
   link: HttpClientLink | undefined;
   ended = '';
+  /** Whether answers are held back, each time that the link has found it out. */
+  readonly found: boolean[] = [];
 
   constructor(
     readonly clock: VirtualClock,
     rest: Omit<HttpNetworkOptions, 'clock'> = {},
+    isHoldingExpected = false,
   ) {
     this.options = { clock, ...rest };
     this.network = new HttpNetwork(this.options);
@@ -30,6 +33,7 @@ class Run {
       openingUrl: 'opening',
       urlOf: HttpNetwork.urlOf,
       remote: 'test',
+      holding: { isExpected: isHoldingExpected, onFound: (isHeldBack) => void this.found.push(isHeldBack) },
       onOpen: (link) => this.open(link),
       onFault: () => {
         this.ended = 'not opened';
@@ -149,8 +153,28 @@ describe('an HTTP link on connections that freeze', () => {
     const link = await run.opened();
     await run.clock.advance(20_000);
     expect(link.mode).toBe('poll');
+    expect(run.found).not.toContain(false);
     run.options.holdsAnswers = false;
     await run.clock.advance(100_000);
     expect(link.mode).toBe('stream');
+    expect(run.found.at(-1)).toBe(false);
   });
+
+  it.each([
+    { holdsAnswers: true, isExpected: false, leastMs: 2_400, mostMs: 2_800, mode: 'poll' },
+    { holdsAnswers: true, isExpected: true, leastMs: 0, mostMs: 600, mode: 'poll' },
+    { holdsAnswers: false, isExpected: true, leastMs: 0, mostMs: 200, mode: 'stream' },
+  ])(
+    'opens within $mostMs ms where answers are held back: $holdsAnswers, as was expected: $isExpected',
+    async ({ holdsAnswers, isExpected, leastMs, mostMs, mode }) => {
+      const run = new Run(new VirtualClock(), { holdsAnswers }, isExpected);
+      const since = run.clock.now();
+      const link = await run.opened();
+      const tookMs = run.clock.now() - since;
+      expect(tookMs).toBeGreaterThanOrEqual(leastMs);
+      expect(tookMs).toBeLessThanOrEqual(mostMs);
+      expect(link.mode).toBe(mode);
+      expect(run.found).toEqual([holdsAnswers]);
+    },
+  );
 });

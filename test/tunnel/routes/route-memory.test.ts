@@ -47,6 +47,29 @@ describe('RouteMemory', () => {
     expect(carried()).toBe(`http ${PROXY.name} 121 true`);
   });
 
+  it('RouteMemory knows on which route answers are held back, here and in the next process, until they stream', () => {
+    const { memory, contents, place } = setUp();
+    memory.noteHolding(RELAY, BY_HTTP, true);
+    memory.noteHolding(RELAY, BY_HTTP, true);
+    expect(contents).toHaveLength(1);
+    expect(memory.isHolding(RELAY, BY_HTTP)).toBe(true);
+    expect(memory.isHolding(RELAY, { carrier: 'http' })).toBe(false);
+    place.network = 'gateway wired 10.0.0.1';
+    expect(memory.isHolding(RELAY, BY_HTTP)).toBe(false);
+    const next = setUp({ content: contents.at(-1) });
+    expect(next.memory.isHolding(RELAY, BY_HTTP)).toBe(true);
+    next.memory.noteHolding(RELAY, BY_HTTP, false);
+    expect(next.memory.isHolding(RELAY, BY_HTTP)).toBe(false);
+    expect(setUp({ content: next.contents.at(-1) }).memory.isHolding(RELAY, BY_HTTP)).toBe(false);
+  });
+
+  it('RouteMemory takes up the file of a version that knew nothing of answers that are held back', () => {
+    const { memory, contents } = setUp();
+    memory.noteCarried(RELAY, BY_HTTP, 120);
+    const { holding: _, ...earlier } = contents.at(-1) as Record<string, unknown>;
+    expect(setUp({ content: earlier }).carried()).toBe(`http ${PROXY.name} 120 false`);
+  });
+
   it('RouteMemory takes up what another process has kept, but has not seen it carry', () => {
     const { memory, contents } = setUp();
     memory.noteCarried(RELAY, BY_HTTP, 120);
