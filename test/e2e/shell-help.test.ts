@@ -33,7 +33,7 @@ const OFFERED: readonly (readonly [typed: string, offered: readonly string[]])[]
   ['wstun client --tls-ca my', ['my ca.pem']],
   ['wstun relay --state sta', ['state']],
   ['wstun client --json --tether --no-', ['--no-direct']],
-  ['wstun help env', ['environment']],
+  ['wstun help envi', ['environment']],
   ['wstun explain relay-untr', ['relay-untrusted']],
   ['wstun completions ', ['bash', 'fish', 'zsh']],
 ];
