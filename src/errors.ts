@@ -205,6 +205,17 @@ export const FAULTS = {
   'code-unknown': fault('usage', 'WSTUN-E158', 'wstun has no error with this code or name', {
     fix: 'See all of them: wstun explain --list.',
   }),
+  'not-running': fault('network', 'WSTUN-E170', 'no wstun of this user runs here that could be asked', {
+    fix: 'Start a client with: wstun client INVITE. For a relay or an exit with a state directory of its own, add: --state DIR.',
+  }),
+  'control-failed': fault('network', 'WSTUN-E171', 'a running wstun could not be asked', {
+    fix: 'Try again. If this continues, restart it.',
+  }),
+  'control-request': fault('usage', 'WSTUN-E172', 'the running wstun does not understand the request', {
+    fix: 'Another version of wstun may run. docs/control.md lists the requests.',
+  }),
+  'ping-lost': fault('network', 'WSTUN-E173', 'no answer came back in time'),
+  'control-refused': fault('network', 'WSTUN-E174', 'the running wstun could not do it'),
   'bad-direct-rule': fault('usage', 'WSTUN-E180', 'this rule for hosts that go direct is not valid', {
     fix: 'Write NAME (which includes all names below it), IP or CIDR, and :PORT for one port only: --pac-direct corp.example,10.0.0.0/8,[fd00::/8]:443.',
   }),

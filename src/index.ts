@@ -13,6 +13,7 @@ export type {
   ClientState,
   ClientStatus,
   PeerStatus,
+  PingStatus,
   ServingStatus,
   Status,
   StatusFault,

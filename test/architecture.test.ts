@@ -112,7 +112,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   'tether/browser': ['clock.ts', 'errors.ts', 'observability', 'tether/shared'],
   programs: ['clock.ts', 'errors.ts', 'net', 'observability', 'tether/browser'],
+  control: ['async', 'clock.ts', 'errors.ts', 'state'],
   app: [
+    'control',
     'acme',
     'assets.ts',
     'async',

@@ -1,14 +1,16 @@
 /** A client: a proxy on this machine, and the session that carries its connections. No output, signals or flags. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { systemClock } from '../clock.ts';
 import { decodeInvite, type Invite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
-import type { HostPort } from '../net/host-port.ts';
+import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { type Logger, silentLogger } from '../observability/logger.ts';
 import { requireCredentials } from '../proxy/credentials.ts';
 import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import type { OwnPages } from '../proxy/own-answers.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
+import { targetOfAuthority } from '../proxy/request-target.ts';
 import type { Reach } from '../transport/connection/reach.ts';
 import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-dialer.ts';
 import type { LinkUse } from '../tunnel/reconnect/link-limits.ts';
@@ -24,12 +26,17 @@ import { checkProxyFile, type ProxyOptions } from './proxy-options.ts';
 import { type ReachOptions, reachOf, warnOfPages } from './reach-options.ts';
 import { ReplaceableProxies, ReplaceableReach } from './replaceable.ts';
 import { type Networks, openNetworks, type RouteNotice, type RouteOptions, routesOf } from './route-options.ts';
-import type { ClientStatus } from './status.ts';
+import type { ClientStatus, PingStatus } from './status.ts';
 import { Tether, type TetherNotice } from './tether.ts';
 import { TrafficMeter } from './traffic-meter.ts';
 
 /** Links, and Node's own. */
 const DESCRIPTORS_BESIDE_PROGRAMS = 100;
+
+/** The other end takes 20 a second of a session, and ends one that sends more. */
+const PING_SPACING_MS = 200;
+const PING_LIMIT_MS = 10_000;
+const NEVER = new AbortController().signal;
 
 const DEFAULT_LISTEN: HostPort = { host: '127.0.0.1', port: 1080 };
 
@@ -117,6 +124,12 @@ export interface Client {
    * proxy-file-unusable
    */
   update(options: ClientUpdate): Promise<void>;
+  /**
+   * The round trip to where targets are dialled, within 10 s; with a target the time until a connection to it was open
+   * there, which is closed at once. At most 5 times a second: others wait.
+   * @throws WstunError not-connected, ping-lost, bad-address, or what became of the connection
+   */
+  ping(target?: HostPort, signal?: AbortSignal): Promise<PingStatus>;
   /** Shows a new code, as an event, and opens the tab of `viaBrowser` again. Without both nothing happens. */
   showCode(): void;
   /**
@@ -180,6 +193,7 @@ class RunningClient implements Client {
   private readonly destination: { readonly relays: readonly string[]; readonly exitName: string | undefined };
   private readonly meter = new TrafficMeter();
   private readonly own: OwnPages;
+  private nextPingAt = 0;
   private proxy: ProxyServer | undefined;
   /** Rejects `ended`. */
   private giveUp: (error: WstunError) => void = () => {};
@@ -242,6 +256,26 @@ class RunningClient implements Client {
     await this.proxies.replace(options, reach);
     this.reach.replace(reach);
     this.proxy?.setCredentials(credentials);
+  }
+
+  async ping(target?: HostPort, signal: AbortSignal = NEVER): Promise<PingStatus> {
+    const waitMs = this.nextPingAt - systemClock.now();
+    this.nextPingAt = Math.max(this.nextPingAt, systemClock.now()) + PING_SPACING_MS;
+    if (waitMs > 0) await delay(waitMs, undefined, { signal, ref: false });
+    const ms = target === undefined ? await this.tunnel.ping(PING_LIMIT_MS, signal) : await this.open(target, signal);
+    const { relay, exit, route } = this.status();
+    return { ms: Math.round(ms * 10) / 10, relay, exit, ...(route && { route }) };
+  }
+
+  /** How long it took, ms. */
+  private async open(place: HostPort, signal: AbortSignal): Promise<number> {
+    const target = targetOfAuthority(formatHostPort(place));
+    if (target === undefined) throw new WstunError('bad-address', formatHostPort(place), { fix: '' });
+    const since = systemClock.now();
+    const stream = await this.tunnel.open(target, signal);
+    const ms = systemClock.now() - since;
+    stream.destroy();
+    return ms;
   }
 
   showCode(): void {

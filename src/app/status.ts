@@ -78,6 +78,14 @@ export interface ClientStatus {
   };
 }
 
+/** One round trip to where targets are dialled, or the time until a connection to a target was open there. */
+export interface PingStatus {
+  readonly ms: number;
+  readonly relay: string;
+  readonly exit: ClientStatus['exit'];
+  readonly route?: NonNullable<ClientStatus['route']>;
+}
+
 export interface PeerStatus {
   /** The name in the access list. */
   readonly name: string;

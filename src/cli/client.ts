@@ -1,5 +1,6 @@
 /** `wstun client`: runs a client until a signal, or a fault that no retry could mend. */
 import { type Client, type ClientEvents, type ClientOptions, startClient } from '../app/client.ts';
+import { clientAnswers, serveControl } from '../app/control.ts';
 import { reachableHost } from '../app/own-address.ts';
 import type { ProxyOptions } from '../app/proxy-options.ts';
 import { WstunError } from '../errors.ts';
@@ -93,10 +94,15 @@ export async function runClient(settled: Settled, given: string | undefined): Pr
     void config.reload();
     client.reconnect();
   });
+  const control = serveControl({
+    ...{ role: 'client', state: defaultStateDir('client', process.env), logger: output.logger },
+    status: () => client.status(),
+    answers: clientAnswers(client),
+  });
   // Where nobody else reads there.
   const hasPages = options.tether !== undefined || options.viaBrowser === 'open';
   if (hasPages && options.inviteFile !== '-') onEachLine(process.stdin, () => client.showCode());
-  await runUntilSignal(client, output, outage);
+  await runUntilSignal(client, output, outage).finally(() => control.close());
 }
 
 function applyTo(client: Client, output: Output): Following['apply'] {

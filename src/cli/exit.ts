@@ -1,5 +1,6 @@
 /** `wstun exit`: runs a named exit until a signal, or a fault that no retry could mend. */
 import { existsSync } from 'node:fs';
+import { serveControl } from '../app/control.ts';
 import { type Exit, type ExitEvents, type ExitOptions, placeChange, startExit } from '../app/exit.ts';
 import type { ProxyOptions } from '../app/proxy-options.ts';
 import { WstunError } from '../errors.ts';
@@ -65,6 +66,10 @@ export async function runExit(settled: Settled, given: string | undefined): Prom
     void config.reload();
     exit.reconnect();
   });
+  const control = serveControl({
+    ...{ role: 'exit', state: exit.state, logger: output.logger },
+    status: () => exit.status(),
+  });
   const close = (graceMs?: number) => {
     outage.handleOver();
     return exit.close(graceMs);
@@ -75,6 +80,7 @@ export async function runExit(settled: Settled, given: string | undefined): Prom
   // Sessions that stand are as good as before, whatever ends the registration: they too may end by themselves.
   output.say('wstun: draining; press Ctrl-C again to stop now');
   await close();
+  await control.close();
   if (error !== undefined) throw error;
 }
 

@@ -17,6 +17,7 @@ import { manCommand } from './commands/man.ts';
 import { quickstartCommand } from './commands/quickstart.ts';
 import { relayCommand } from './commands/relay.ts';
 import { runCommand } from './commands/run.ts';
+import { pingCommand, statusCommand } from './commands/status.ts';
 import { versionCommand } from './commands/version.ts';
 import { configureHelp } from './help-format.ts';
 import { holdsInvite, withoutSecrets } from './secret-arguments.ts';
@@ -76,6 +77,7 @@ export function buildProgram(args: readonly string[]): Command {
     .addHelpText('after', PROGRAM_EXAMPLES);
   const commands = [
     ...[clientCommand, runCommand, browserCommand, envCommand],
+    ...[statusCommand, pingCommand],
     ...[relayCommand, exitCommand, accessCommand, keysCommand, configCommand, quickstartCommand],
     ...[helpCommand, explainCommand, completionsCommand, manCommand, versionCommand],
   ];

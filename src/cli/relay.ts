@@ -1,5 +1,6 @@
 /** `wstun relay`: runs a relay until a signal. */
 import type { AcmeOptions } from '../app/acme.ts';
+import { serveControl } from '../app/control.ts';
 import { type Relay, type RelayOptions, startRelay } from '../app/relay.ts';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
@@ -90,9 +91,14 @@ export async function runRelay(settled: Settled): Promise<void> {
       ? `Create an invite for an exit with: wstun access add NAME --role exit${at}`
       : `Create more invites with: wstun access add NAME${at}`,
   );
+  const control = serveControl({
+    ...{ role: 'relay', state: relay.state, logger: output.logger },
+    status: () => relay.status(),
+  });
   await signalled;
   output.say('wstun: draining; press Ctrl-C again to stop now');
   await relay.close();
+  await control.close();
 }
 
 function applyTo(relay: Relay, output: Output): Following['apply'] {

@@ -23,6 +23,8 @@ export type MuxEvent =
   | { readonly type: 'writable'; readonly stream: number }
   /** The peer could use so many links, and can receive so many bytes on each; 0: any number. */
   | { readonly type: 'links-wanted'; readonly wanted: number; readonly maxBytes: number }
+  /** After `pingNow`, ms. */
+  | { readonly type: 'pong'; readonly roundTripMs: number }
   /** The peer takes no more streams on this session; live ones continue. */
   | { readonly type: 'peer-draining' }
   /** The session is over; nothing follows. Every stream had `reset`, `open-failed` or `cancelled` before. */

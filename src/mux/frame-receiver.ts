@@ -167,7 +167,8 @@ export class FrameReceiver implements FrameHandler {
 
   handlePong(opaque: Uint8Array): Violation {
     const { liveness, windows, budgets } = this.parts;
-    liveness.handlePong(opaque, this.now);
+    const roundTripMs = liveness.handlePong(opaque, this.now);
+    if (roundTripMs !== undefined) this.parts.events.push({ type: 'pong', roundTripMs });
     windows.roundTripMs = liveness.roundTripMs ?? windows.roundTripMs;
     return budgets.pings.acquire(this.now) ? undefined : 'peer-flood';
   }

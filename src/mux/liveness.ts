@@ -15,6 +15,8 @@ export class Liveness {
   /** When the next ping becomes pending. It is sent when the link takes it; a full link must not repeat the timer. */
   private nextPingAt: number;
   private pingPending = false;
+  /** Someone waits for the answer to the next ping. */
+  private isAskedFor = false;
   private pingIntervalMs: number;
   private sequence = 0;
   private sentAt: number | undefined;
@@ -83,10 +85,21 @@ export class Liveness {
     this.probes = MAX_PROBES;
   }
 
-  handlePong(opaque: Uint8Array, now: number): void {
-    if (this.sentAt === undefined || Buffer.from(opaque).readUInt32BE(4) !== this.sequence) return;
+  /** Sends a ping as soon as the link takes it. */
+  pingNow(): void {
+    this.pingPending = true;
+    this.isAskedFor = true;
+  }
+
+  /** The round trip, ms, if someone waits for it. */
+  handlePong(opaque: Uint8Array, now: number): number | undefined {
+    if (this.sentAt === undefined || Buffer.from(opaque).readUInt32BE(4) !== this.sequence) return undefined;
     this.roundTripMs = now - this.sentAt;
     this.sentAt = undefined;
+    // One that is still to be sent was asked for after this one.
+    if (!this.isAskedFor || this.pingPending) return undefined;
+    this.isAskedFor = false;
+    return this.roundTripMs;
   }
 
   handleTimeout(now: number): void {

@@ -128,6 +128,11 @@ export class MuxSession {
     this.parts.liveness.pingEvery(ms);
   }
 
+  /** `pong` follows, unless the session loses its links or ends. The peer answers 20 a second. */
+  pingNow(): void {
+    if (!this.over) this.parts.liveness.pingNow();
+  }
+
   /** A round trip that was measured elsewhere, ms: receive windows grow by it. */
   handleRoundTrip(roundTripMs: number | undefined): void {
     if (roundTripMs === undefined) return;

@@ -6,8 +6,9 @@
  * It flushes once a turn of the event loop: small frames of many sockets share a record, without a wait, because
  * `setImmediate` runs right after the sockets of the turn were read.
  */
+import { AbortableWait } from '../../async/abortable.ts';
 import { type Clock, systemClock } from '../../clock.ts';
-import type { WireFaultName } from '../../errors.ts';
+import { type WireFaultName, WstunError } from '../../errors.ts';
 import type { MuxConfig } from '../../mux/config.ts';
 import type { MuxEvent } from '../../mux/events.ts';
 import type { ResumeConfig } from '../../mux/links/resume-config.ts';
@@ -90,6 +91,8 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   /** Undefined until the first stream: an idle session should cost little. */
   private pending: PendingStreams | undefined;
   private whenIdle: (() => void)[] | undefined;
+  /** Undefined until the first one. */
+  private pings: Set<AbortableWait<number>> | undefined;
   private links: readonly CarryingLink[] = [];
   private lastRemote = 'no link';
   /** How many links are of use to this end, and to the peer. */
@@ -133,6 +136,21 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     }
     const pinged = this.roundTripMs;
     return quickest ?? (pinged === undefined ? undefined : { now: pinged, min: pinged });
+  }
+
+  /** The round trip of a ping that is sent now, ms. Rejects with `ping-lost` or the fault of the session's end. */
+  ping(limitMs: number, signal: AbortSignal): Promise<number> {
+    if (signal.aborted) return Promise.reject(new WstunError('dial-cancelled'));
+    const wait = new AbortableWait<number>({
+      ...{ clock: this.clock, limitMs, signal },
+      onExpired: (expired) => expired.reject(new WstunError('ping-lost')),
+      onSettled: () => this.pings?.delete(wait),
+    });
+    this.pings ??= new Set();
+    this.pings.add(wait);
+    this.mux.pingNow();
+    this.scheduleFlush();
+    return wait.promise;
   }
 
   /** Those that are open now, the oldest first. */
@@ -508,6 +526,9 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
         return this.mux.isOver ? undefined : this.owner.onEstablished?.();
       case 'links-wanted':
         return this.handleLinksWanted(event.wanted, event.maxBytes);
+      case 'pong':
+        for (const ping of [...(this.pings ?? [])]) ping.resolve(event.roundTripMs);
+        return;
       case 'peer-draining':
         return this.owner.onNoMoreStreams?.();
       case 'ended':
@@ -539,6 +560,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     // The peer will not ask for retransmissions any more.
     this.session.end(fault);
     this.pending?.end(fault);
+    for (const ping of [...(this.pings ?? [])]) ping.reject(new WstunError(fault));
     this.owner.onEnd(fault);
   }
 

@@ -132,6 +132,12 @@ export class TunnelClient implements StreamOpener {
     for (const session of this.sessions) session.end('session-closed');
   }
 
+  /** The round trip to the end that dials, ms. @throws WstunError not-connected, ping-lost, or why the session ended */
+  async ping(limitMs: number, signal: AbortSignal): Promise<number> {
+    if (!this.current?.isUsable) throw new WstunError('not-connected');
+    return await this.current.driver.ping(limitMs, signal);
+  }
+
   /** What it is at the moment. */
   status(): TunnelStatus {
     const { clock, dialer, history, sessions, current, connectedBefore: wasConnected, lost } = this;

@@ -174,6 +174,7 @@ class PureEnd implements ComplianceEnd, StreamOwner {
       case 'ended':
         return this.setup.onEnd(this.role, event.fault);
       case 'established':
+      case 'pong':
       case 'peer-draining':
       case 'links-wanted':
         return;

@@ -1,0 +1,16 @@
+/** Finds the wstun processes of this user on this machine, and asks them by their control sockets. */
+import { type Control, findRunning } from '../app/control.ts';
+import { WstunError } from '../errors.ts';
+import { defaultStateDir } from '../state/default-dir.ts';
+
+export interface RunningOptions {
+  readonly state?: string;
+}
+
+/** Open connections, at least one. @throws WstunError not-running, state-unusable */
+export async function openRunning({ state }: RunningOptions): Promise<readonly Control[]> {
+  const usual = (['client', 'relay', 'exit'] as const).map((role) => defaultStateDir(role, process.env));
+  const found = await findRunning(state === undefined ? usual : [state]);
+  if (found.length > 0) return found;
+  throw new WstunError('not-running', state === undefined ? '' : `with the state directory ${state}`);
+}

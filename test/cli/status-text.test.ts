@@ -1,0 +1,102 @@
+import { describe, expect, it } from 'vitest';
+import type { ClientStatus, ServingStatus } from '../../src/app/status.ts';
+import { statusText } from '../../src/cli/status-text.ts';
+
+const NOW = 1_700_000_000_000;
+const TRAFFIC = { sent: 1_234, received: 56_789_012, sentPerSecond: 0, receivedPerSecond: 1_500_000 };
+
+const CLIENT: ClientStatus = {
+  ...{ role: 'client', version: '1.0.0', pid: 42, startedAt: NOW - 90_000, state: 'connected', since: NOW - 65_000 },
+  ...{ listen: '127.0.0.1:1080', relay: 'relay.example.org:443', exit: 'named', route: { carrier: 'websocket' } },
+  ...{ links: 2, roundTripMs: { now: 31.4, min: 9.25 }, streams: [], streamCount: 0, traffic: TRAFFIC },
+  ...{ resumes: 1, streamsLost: 0 },
+};
+
+const RELAY: ServingStatus = {
+  ...{ role: 'relay', version: '1.0.0', pid: 43, startedAt: NOW - 3 * 86_400_000, listen: ['0.0.0.0:443'] },
+  ...{ peers: [], peerCount: 0, exits: [], refusals: {} },
+};
+
+function widest(text: string): number {
+  return Math.max(...text.split('\n').map((line) => [...line].length));
+}
+
+describe('the text of wstun status', () => {
+  it('a connected client shows where, since when, by what, how fast, and what it has carried', () => {
+    expect(statusText(CLIENT, NOW).split('\n')).toEqual([
+      'wstun client at 127.0.0.1:1080 (process 42, 1.0.0)',
+      '  state       connected for 1 m 5 s',
+      '  relay       relay.example.org:443, by WebSocket',
+      '  targets     dialled by an exit behind the relay',
+      '  links       2',
+      '  round trip  31 ms, lowest 9.3 ms',
+      '  now         ↑ 0 B/s, ↓ 1.5 MB/s',
+      '  in all      ↑ 1.2 kB, ↓ 57 MB',
+      '  losses      1 link resumed, 0 connections lost',
+      '  open        0 connections',
+    ]);
+  });
+
+  it('a client without a link says why, when it tries again, and how long connections wait', () => {
+    const fault = {
+      code: 'WSTUN-E201',
+      message: `the relay cannot be reached: ${'a long reason '.repeat(12)}(WSTUN-E201)`,
+    };
+    const outage = { fault, failures: 3, nextAttemptAt: NOW + 4_000, heldUntil: NOW + 100_000 };
+    const text = statusText({ ...CLIENT, state: 'link-lost', links: 0, outage }, NOW);
+    expect(text).toContain('link lost, connections wait for 1 m 5 s');
+    expect(text).toContain('(WSTUN-E201)');
+    expect(text).toContain('next try    in 4 s');
+    expect(text).toContain('connections wait 1 m 40 s more');
+    expect(widest(text)).toBeLessThanOrEqual(80);
+  });
+
+  it('of many connections the newest twenty are shown, and the others counted', () => {
+    const streams = Array.from({ length: 30 }, (_, at) => ({
+      ...{ target: `${at}.${'long-name.'.repeat(12)}example:443`, openedAt: NOW - 86_400_000 + at, sent: 10 ** at },
+      received: 10 ** at,
+    }));
+    const lines = statusText({ ...CLIENT, streams, streamCount: 1_234 }, NOW).split('\n');
+    expect(lines.at(-1)).toBe('  and 1214 older');
+    expect(lines.filter((line) => line.includes('long-name'))).toHaveLength(20);
+    expect(lines.findIndex((line) => line.includes(' 29.'))).toBeLessThan(
+      lines.findIndex((line) => line.includes(' 28.')),
+    );
+    expect(widest(lines.join('\n'))).toBeLessThanOrEqual(80);
+  });
+
+  it('no name of a peer or a target can write control characters to the terminal', () => {
+    const target = '\u001b[2J\u009b31m\u0007evil:80';
+    const streams = [{ target, openedAt: NOW, sent: 0, received: 0 }];
+    expect(statusText({ ...CLIENT, streams, streamCount: 1 }, NOW)).not.toMatch(/[^\P{Cc}\n]/u);
+  });
+
+  it('a relay shows its exits, who is on, from where, and what it refused', () => {
+    const peers = [
+      { name: 'alice', address: '192.0.2.1', since: NOW - 3_700_000, links: 1, streams: 4, traffic: TRAFFIC },
+      { name: 'home/1', exit: 'home', address: '2001:db8::1', since: NOW - 5_000, links: 2, traffic: TRAFFIC },
+    ];
+    const refusals = { 'no-ticket': 1_000, 'exit-absent': 2, overloaded: 1, 'keys-rotated': 30_000 };
+    const exits = [{ name: 'home', since: NOW - 7_200_000 }];
+    const text = statusText({ ...RELAY, peers, peerCount: 2, exits, refusals }, NOW);
+    expect(text.split('\n')).toEqual([
+      'wstun relay (process 43, 1.0.0), running for 3 d 0 h',
+      '  listens     0.0.0.0:443',
+      '  exits       home for 2 h 0 m',
+      '  refused     no-ticket 1000, exit-absent 2, overloaded 1, keys-rotated 30000',
+      '  on          2 clients',
+      '  alice from 192.0.2.1                                       1 h 1 m',
+      '    1 link, 4 connections; ↓1.2 kB ↑57 MB, now ↓0 B/s ↑1.5 MB/s',
+      '  home/1 from 2001:db8::1 to home                                5 s',
+      '    2 links; ↓1.2 kB ↑57 MB, now ↓0 B/s ↑1.5 MB/s',
+    ]);
+  });
+
+  it('an exit that is not registered says why', () => {
+    const fault = { code: 'WSTUN-E224', message: 'another exit of this name is registered (WSTUN-E224)' };
+    const { listen: _listen, ...facts } = RELAY;
+    const text = statusText({ ...facts, role: 'exit', relay: { address: 'relay.example.org:443', fault } }, NOW);
+    expect(text).toContain('relay.example.org:443, not registered');
+    expect(text).toContain('another exit of this name');
+  });
+});
