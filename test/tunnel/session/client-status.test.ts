@@ -131,6 +131,26 @@ describe('the status of a TunnelClient', () => {
     expect(client.status()).toMatchObject({ state: 'closing', streamsLost: 2 });
   });
 
+  it('a ping is answered with its round trip, several at once too, and not at all where there is no session', async () => {
+    const { client, clock, until, end } = start();
+    await expect(client.ping(1_000, never)).rejects.toMatchObject({ fault: 'not-connected' });
+    await until(({ state }) => state === 'connected');
+    const [one, two] = await clock.run(Promise.all([client.ping(1_000, never), client.ping(1_000, never)]));
+    expect(one).toBeGreaterThanOrEqual(0);
+    expect(two).toBe(one);
+    await end();
+  });
+
+  it('a ping without an answer in time is lost, and one whose session ends says why', async () => {
+    const { relay, client, clock, until, end } = start();
+    await until(({ state }) => state === 'connected');
+    relay.link?.pause();
+    await expect(clock.run(client.ping(1_000, never))).rejects.toMatchObject({ fault: 'ping-lost' });
+    const pinged = client.ping(10_000, never).catch((error: unknown) => error);
+    await end();
+    expect(await pinged).toMatchObject({ fault: 'session-closed' });
+  });
+
   it('a client that has given up says why, and that no attempt follows', async () => {
     const relay = new MemoryRelay(new VirtualClock({ wallTime: START }));
     relay.faults.push(new WstunError('keys-rotated'));
