@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import type { Command } from 'commander';
 import { WstunError } from '../errors.ts';
 import { formatHostPort } from '../net/host-port.ts';
 import { BrowserRun } from '../programs/browser-run.ts';
@@ -14,10 +15,10 @@ import { PrivateFolder } from '../tether/browser/private-folder.ts';
 import { reports } from './client.ts';
 import { OutageReport } from './outage-report.ts';
 import { Output } from './output.ts';
-import { openProgramProxy, type ProgramProxy, type ProgramProxyOptions } from './program-proxy.ts';
+import { openProgramProxy, type ProgramProxy } from './program-proxy.ts';
 import { untilSignal } from './run.ts';
 
-export interface BrowserOptions extends ProgramProxyOptions {
+interface BrowserOptions {
   readonly browser?: string;
   readonly browserArg?: readonly string[];
   readonly keep?: string | true;
@@ -30,12 +31,13 @@ interface Profile {
   remove(): void;
 }
 
-export async function runBrowser(url = `http://${OWN_HOST}/`, options: BrowserOptions): Promise<void> {
+export async function runBrowser(url = `http://${OWN_HOST}/`, command: Command): Promise<void> {
+  const options = command.opts<BrowserOptions>();
   if (url.startsWith('-')) throw new WstunError('bad-option', 'a URL cannot begin with a hyphen');
   const output = new Output({ ...options, quiet: true });
   const browser = findBrowser(options.browser, SYSTEM_BROWSERS, 'browser-absent');
   const events = reports(output, new OutageReport(output), () => {});
-  const { value: proxy, signal } = await untilSignal((signal) => openProgramProxy(options, { output, signal, events }));
+  const { value: proxy, signal } = await untilSignal((signal) => openProgramProxy(command, { output, signal, events }));
   if (proxy === undefined) {
     process.exitCode = 128 + constants.signals[signal ?? 'SIGTERM'];
     return;

@@ -1,22 +1,21 @@
 /** `wstun env`: lines for a shell, on stdout; what is to be known about them, on stderr. */
-import type { HostPort } from '../net/host-port.ts';
+import type { Command } from 'commander';
 import { formatHostPort } from '../net/host-port.ts';
 import { ENVIRONMENT_NAMES, proxyEnvironment } from '../programs/proxy-environment.ts';
 import { printLine } from './output.ts';
-import { lookAt, runningProxy } from './program-proxy.ts';
+import { clientSettings, lookAt } from './program-proxy.ts';
 import { evaluation, exportLines, type Shell, unsetLines } from './shell.ts';
 
-export interface EnvOptions {
+interface EnvOptions {
   readonly shell: Shell;
-  readonly listen?: HostPort;
-  readonly user?: { readonly user: string; readonly pass: string };
   readonly socks: boolean;
   readonly unset?: boolean;
 }
 
-export async function runEnv({ shell, listen, user, socks, unset = false }: EnvOptions): Promise<void> {
+export async function runEnv(command: Command): Promise<void> {
+  const { shell, socks, unset = false } = command.opts<EnvOptions>();
   if (unset) return print(shell, unsetLines(shell, ENVIRONMENT_NAMES));
-  const address = await runningProxy(listen);
+  const { listen: address, user } = await clientSettings(command);
   const found = await lookAt(address, user);
   if (found === 'absent') {
     const at = formatHostPort(address);

@@ -1,14 +1,15 @@
 /** `wstun run`: one program with the proxy in its environment. On stdout there is only what the program prints. */
 import { constants } from 'node:os';
+import type { Command } from 'commander';
 import type { Client } from '../app/client.ts';
 import { WstunError } from '../errors.ts';
 import { withProxy } from '../programs/proxy-environment.ts';
 import { runProgram } from '../programs/run-program.ts';
 import { hasTerminal } from './hangups.ts';
 import { Output } from './output.ts';
-import { openProgramProxy, type ProgramProxyOptions } from './program-proxy.ts';
+import { openProgramProxy } from './program-proxy.ts';
 
-export interface RunOptions extends ProgramProxyOptions {
+interface RunOptions {
   readonly socks: boolean;
   readonly verbose?: boolean;
 }
@@ -18,9 +19,10 @@ const NOT_STARTED = 126;
 const MISSING = 127;
 
 /** Ends the process with the exit code of the program. */
-export async function runRun(program: string, args: readonly string[], options: RunOptions): Promise<void> {
+export async function runRun(program: string, args: readonly string[], command: Command): Promise<void> {
+  const options = command.opts<RunOptions>();
   const output = new Output({ ...options, quiet: true });
-  const { value: proxy, signal } = await untilSignal((signal) => openProgramProxy(options, { output, signal }));
+  const { value: proxy, signal } = await untilSignal((signal) => openProgramProxy(command, { output, signal }));
   if (proxy === undefined) {
     process.exitCode = 128 + constants.signals[signal ?? 'SIGTERM'];
     return;

@@ -47,14 +47,15 @@ function programEnvironment(use: ProxyUse): Readonly<Record<string, string>> {
 
 /** Set by someone else, these would lead a program past the tunnel, or into another one. */
 const OF_OTHER_PROXIES = ['FTP_PROXY', 'ftp_proxy', 'SOCKS_PROXY', 'socks_proxy', 'SOCKS_SERVER', 'GIT_PROXY_COMMAND'];
-/** Ours, that no program needs, and that others may see where it prints its environment. */
-const SECRETS = ['WSTUN_INVITE', 'WSTUN_USER', 'WSTUN_PROXY', 'WSTUN_VIA'];
+/** Of ours, which hold secrets, only these may be seen by a program: a wstun that it starts needs them. */
+const PASSED_ON: ReadonlySet<string> = new Set(['WSTUN_CONFIG', 'WSTUN_STATE']);
 
 /** The environment of a program. @param env that of this process */
 export function withProxy(env: NodeJS.ProcessEnv, use: ProxyUse): NodeJS.ProcessEnv {
   const ours = programEnvironment(use);
-  const dropped = new Set([...OF_OTHER_PROXIES, ...SECRETS, 'ALL_PROXY', 'all_proxy']);
-  const kept = Object.fromEntries(Object.entries(env).filter(([name]) => !dropped.has(name)));
+  const dropped = new Set([...OF_OTHER_PROXIES, 'ALL_PROXY', 'all_proxy']);
+  const isKept = (name: string) => !dropped.has(name) && (!name.startsWith('WSTUN_') || PASSED_ON.has(name));
+  const kept = Object.fromEntries(Object.entries(env).filter(([name]) => isKept(name)));
   return { ...kept, ...ours, ...gitConfiguration(env, proxyUrl('http', use)) };
 }
 

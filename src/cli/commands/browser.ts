@@ -18,9 +18,9 @@ export function browserCommand(): Command {
     .optionsGroup('Output:')
     .addOption(verboseOption())
     .addHelpText('after', BROWSER_EXAMPLES)
-    .action(async (url: string | undefined, options) => {
+    .action(async (url: string | undefined, _options, parsed: Command) => {
       const { runBrowser } = await import('../browser.ts');
-      await runBrowser(url, options);
+      await runBrowser(url, parsed);
     });
 }
 
@@ -30,5 +30,5 @@ Examples:
   wstun browser https://example.org/
   wstun browser --browser firefox --keep work https://example.org/
 
-It sends no name to a name server of this network, and no packet past the
-tunnel, also where that does not work. Other browser windows are not changed.`;
+Pages do not fall back to this network where the tunnel does not work. Other
+browser windows are not changed.`;

@@ -16,9 +16,9 @@ export function envCommand(): Command {
     .addOption(socksOption())
     .option('--unset', 'print lines that remove the variables')
     .addHelpText('after', ENV_EXAMPLES)
-    .action(async (options) => {
+    .action(async (_options, command: Command) => {
       const { runEnv } = await import('../env.ts');
-      await runEnv(options);
+      await runEnv(command);
     });
 }
 

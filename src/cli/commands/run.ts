@@ -17,9 +17,9 @@ export function runCommand(): Command {
     .optionsGroup('Output:')
     .addOption(verboseOption())
     .addHelpText('after', RUN_EXAMPLES)
-    .action(async (program: string, args: readonly string[], options) => {
+    .action(async (program: string, args: readonly string[], _options, parsed: Command) => {
       const { runRun } = await import('../run.ts');
-      await runRun(program, args, options);
+      await runRun(program, args, parsed);
     });
 }
 
