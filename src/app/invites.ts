@@ -1,6 +1,6 @@
 /** Invites: who issues them, and the peer that each of them is made for. */
 import { encodeInvite, type Invite } from '../crypto/invite.ts';
-import { createIdentity, formatPublicIdentity, type Identity } from '../crypto/keys.ts';
+import { createIdentity, formatPublicIdentity, type Identity, type PublicIdentity } from '../crypto/keys.ts';
 import { requireName } from '../crypto/names.ts';
 import { WstunError } from '../errors.ts';
 import { parseRule, type Rule } from '../exit/rules.ts';
@@ -80,22 +80,72 @@ export function accessFile(state: StateDir): AccessFile<Rule> {
   return new AccessFile(state, parseRule);
 }
 
+/** An invite, the only copy of its peer's secret, and the name that it is for. */
+export interface NamedInvite {
+  readonly name: string;
+  readonly role: AccessRole;
+  readonly invite: string;
+}
+
+/** Hands invites over before the list changes, so that none is lost. Returns what takes them back if that fails. */
+export type Delivery = (invites: readonly NamedInvite[]) => Promise<() => Promise<void>>;
+
+const byHand: Delivery = async () => async () => {};
+
 /**
  * Makes a peer, puts its public keys on the list, and returns its invite: the only copy of its secret.
- * @throws WstunError bad-option, name-taken, access-malformed, state-unusable
+ * @throws WstunError bad-option, name-taken, access-malformed, state-unusable; faults of the delivery
  */
-export async function inviteNewPeer(file: AccessFile<Rule>, issuer: Issuer, entry: NewEntry): Promise<string> {
+export async function inviteNewPeer(
+  file: AccessFile<Rule>,
+  issuer: Issuer,
+  entry: NewEntry,
+  deliver = byHand,
+): Promise<string> {
   if (entry.role === 'exit' && issuer.exitName !== undefined)
     throw new WstunError('bad-option', `${file.state.path} belongs to an exit; add an exit at its relay`);
   const peer = createIdentity();
-  await file.add({ ...entry, key: peer.public });
-  return inviteOf(issuer, entry, peer);
+  const { name, role } = entry;
+  const invite = inviteOf(issuer, entry, peer);
+  await delivered([{ name, role, invite }], deliver, () => file.add({ ...entry, key: peer.public }));
+  return invite;
 }
 
-/** A new peer under a name of the list, with the same rules. The invite before is revoked. */
-export async function renewInvite(file: AccessFile<Rule>, issuer: Issuer, name: string): Promise<string> {
-  const peer = createIdentity();
-  return inviteOf(issuer, await file.replaceKey(name, peer.public), peer);
+/**
+ * New peers under names of the list, with the same rules, all or none. The invites before are revoked.
+ * @throws WstunError name-unknown, access-malformed, state-unusable; faults of the delivery
+ */
+export async function renewInvites(
+  file: AccessFile<Rule>,
+  issuer: Issuer,
+  names: readonly string[],
+  deliver = byHand,
+): Promise<readonly NamedInvite[]> {
+  const entries = new Map((await file.read()).map((entry) => [entry.name, entry]));
+  const keys = new Map<string, PublicIdentity>();
+  const invites = names.map((name): NamedInvite => {
+    const entry = entries.get(name);
+    if (entry === undefined) throw new WstunError('name-unknown', name);
+    const peer = createIdentity();
+    keys.set(name, peer.public);
+    return { name, role: entry.role, invite: inviteOf(issuer, entry, peer) };
+  });
+  await delivered(invites, deliver, () => file.replaceKeys(keys));
+  return invites;
+}
+
+async function delivered(
+  invites: readonly NamedInvite[],
+  deliver: Delivery,
+  change: () => Promise<void>,
+): Promise<void> {
+  const takeBack = await deliver(invites);
+  try {
+    await change();
+  } catch (error) {
+    await takeBack();
+    throw error;
+  }
 }
 
 /** Whether the keys of the peer, or those of its issuer, were rotated since: a new invite revokes nothing then. */

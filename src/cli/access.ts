@@ -6,23 +6,26 @@ import {
   inviteNewPeer,
   isInviteDead,
   newEntry,
-  renewInvite,
+  renewInvites,
 } from '../app/invites.ts';
 import { parseRelayUrls } from '../app/public-url.ts';
 import { WstunError } from '../errors.ts';
-import { describeLimits, type EntryLimits, parseLimitChanges, parseLimitOptions } from '../state/access-limits.ts';
+import { parseLimitChanges, parseLimitOptions } from '../state/access-limits.ts';
 import type { AccessRole } from '../state/access-list.ts';
 import { loadIdentity, loadOrCreateIdentity } from '../state/identity-file.ts';
 import { openExistingStateDir, openStateDir } from '../state/state-dir.ts';
 import { readUsage } from '../state/usage-file.ts';
+import { describeEntry, plainLine, tableOf } from './access-text.ts';
 import { type ConfirmOptions, confirm } from './confirm.ts';
 import { exitHere, findState, findStateToAdd, type StateOption } from './find-state.ts';
 import { printLine } from './output.ts';
 import { shellQuote } from './shell.ts';
+import { deliveryTo, requireShowable, type ShowOptions, showInvite } from './show-invite.ts';
+import { tableLines } from './table.ts';
 
 type LimitTexts = Parameters<typeof parseLimitOptions>[0];
 
-interface AddOptions extends StateOption, ConfirmOptions, LimitTexts {
+interface AddOptions extends StateOption, ConfirmOptions, LimitTexts, ShowOptions {
   readonly url?: readonly string[];
   readonly role?: AccessRole;
   readonly allow?: readonly string[];
@@ -35,22 +38,24 @@ interface SetOptions extends StateOption, LimitTexts {
 
 /** Checks everything before it creates anything: a command that fails leaves no directory and no keys. */
 export async function addAccess(name: string, options: AddOptions): Promise<void> {
-  const { role, allow } = options;
+  requireShowable(options);
+  const { role = 'client', allow = [] } = options;
   const entry = newEntry(name, { role, allow, limits: parseLimitOptions(options) });
   const urls = parseRelayUrls(options.url ?? []);
   const { path, isNew } = findStateToAdd(options);
   if (isNew) await confirmNewKeys(path, urls, options);
   const state = await openStateDir(path);
   const issuer = await issuerOf(state, urls, loadOrCreateIdentity);
-  const invite = await inviteNewPeer(accessFile(state), issuer, entry);
+  const invite = await inviteNewPeer(accessFile(state), issuer, entry, deliveryTo(options));
   const start = `wstun relay --state ${shellQuote(state.path)}`;
   if (isNew && issuer.exitName === undefined)
     tell(`wstun: new keys were made in ${state.path}; start the relay with: ${start}`);
-  showInvite(name, issuer, invite);
+  showInvite({ name, role, invite }, issuer, allow, options);
 }
 
 /** A new peer under the same name, with the same rules. The previous invite is revoked. */
-export async function renewAccess(name: string, options: Pick<AddOptions, 'state' | 'yes' | 'url'>): Promise<void> {
+export async function renewAccess(name: string, options: Omit<AddOptions, 'role' | 'allow'>): Promise<void> {
+  requireShowable(options);
   const state = await openExistingStateDir(findState(options));
   const file = accessFile(state);
   const before = (await file.read()).find((entry) => entry.name === name);
@@ -59,7 +64,8 @@ export async function renewAccess(name: string, options: Pick<AddOptions, 'state
   const issuer = await issuerOf(state, urls, async () => ({ identity: await loadIdentity(state) }));
   if (!(await isInviteDead(state, before)))
     await confirm(`This revokes the current invite of ${name} and ends its sessions.`, options);
-  showInvite(name, issuer, await renewInvite(file, issuer, name));
+  const [renewed] = await renewInvites(file, issuer, [name], deliveryTo(options));
+  if (renewed !== undefined) showInvite(renewed, issuer, before.allow, options);
 }
 
 export async function listAccess(options: StateOption & { json?: boolean }): Promise<void> {
@@ -69,8 +75,26 @@ export async function listAccess(options: StateOption & { json?: boolean }): Pro
   const all = entries.map(({ name, role, allow, limits }) => ({ name, role, allow, ...limits, used: bytes.get(name) }));
   if (options.json) return printLine(JSON.stringify(all));
   if (entries.length === 0) tell(`the access list in ${state.path} is empty`);
-  for (const { name, role, allow, limits = {} } of entries)
-    printLine([name, ...(role === 'exit' ? ['(exit)'] : allow), ...describeUse(limits, bytes.get(name))].join('  '));
+  const shown = entries.map((entry) => ({ entry, bytes: bytes.get(entry.name) }));
+  const isForPeople = process.stdout.isTTY && entries.length > 0;
+  const lines = isForPeople ? tableLines(tableOf(shown, Date.now())) : shown.map(plainLine);
+  for (const line of lines) printLine(line);
+}
+
+export async function showAccess(name: string, options: StateOption & { json?: boolean }): Promise<void> {
+  const state = await openExistingStateDir(findState(options));
+  const entry = (await accessFile(state).read()).find((each) => each.name === name);
+  if (entry === undefined) throw new WstunError('name-unknown', name);
+  const now = Date.now();
+  const { bytes: all, month } = await readUsage(state, now);
+  const bytes = all.get(name);
+  const isOutdated = await isInviteDead(state, entry);
+  const { role, allow, limits } = entry;
+  if (options.json) {
+    const more = { used: bytes ?? 0, month, inviteIsValid: !isOutdated, state: state.path };
+    return printLine(JSON.stringify({ name, role, allow, ...limits, ...more }));
+  }
+  for (const line of tableLines(describeEntry({ entry, bytes }, state.path, isOutdated, now))) printLine(line);
 }
 
 /** The invite stays valid, and sessions continue. */
@@ -83,8 +107,12 @@ export async function setAccess(name: string, options: SetOptions): Promise<void
 }
 
 export async function removeAccess(name: string, options: StateOption): Promise<void> {
-  await accessFile(await openExistingStateDir(findState(options))).remove(name);
-  if (process.stderr.isTTY) tell(`wstun: ${name} was removed; its sessions end within two seconds`);
+  const file = accessFile(await openExistingStateDir(findState(options)));
+  const removed = (await file.read()).find((entry) => entry.name === name);
+  await file.remove(name);
+  if (!process.stderr.isTTY) return;
+  const also = removed?.role === 'exit' ? ' Its clients can no longer reach it through this relay.' : '';
+  tell(`wstun: ${name} was removed; its sessions end within two seconds, and its invite is void.${also}`);
 }
 
 /** No relay has used this directory. If it was not named, the person may have meant another one. */
@@ -94,20 +122,8 @@ async function confirmNewKeys(path: string, urls: readonly string[], options: Ad
     await confirm(`There are no keys in ${path} yet. wstun will make new ones, for a relay.`, options);
 }
 
-/** Only the invite on stdout. A person also sees its URL. */
-function showInvite(name: string, { relayUrls }: Issuer, invite: string): void {
-  if (process.stderr.isTTY) tell(`invite for ${name}, through ${relayUrls.join(' or ')}`);
-  printLine(invite);
-}
-
 function tell(line: string): void {
   process.stderr.write(`${line}\n`);
-}
-
-/** @param bytes used in this month */
-function describeUse(limits: EntryLimits, bytes: number | undefined): string[] {
-  const texts = describeLimits(limits);
-  return bytes === undefined ? texts : [...texts, `used=${(bytes / 1_000_000).toFixed(1)}MB`];
 }
 
 /** @throws WstunError bad-url where none is known */

@@ -1,6 +1,10 @@
 /** `wstun keys rotate`: new keys for a relay or an exit, which uses them at once if it is running. */
 import { accessFile } from '../app/invites.ts';
-import { RETIRED_DAYS, rotateKeys } from '../state/retired-keys.ts';
+import { planRotation } from '../app/rotation.ts';
+import { WstunError } from '../errors.ts';
+import type { AccessEntry } from '../state/access-list.ts';
+import { inviteFileIn } from '../state/invite-files.ts';
+import { RETIRED_DAYS } from '../state/retired-keys.ts';
 import { openExistingStateDir } from '../state/state-dir.ts';
 import { type ConfirmOptions, confirm } from './confirm.ts';
 import { findState, type StateOption, stateArgument } from './find-state.ts';
@@ -9,28 +13,55 @@ import { Output, printLine } from './output.ts';
 interface RotateOptions extends StateOption, ConfirmOptions {
   readonly forget?: boolean;
   readonly dryRun?: boolean;
+  readonly renewAll?: boolean;
+  /** The directory for the new invites. */
+  readonly out?: string;
+  readonly json?: boolean;
 }
 
 const NAMED = 5;
 
-/** stdout: the names that need new invites, one a line. */
-export async function rotate({ forget = false, dryRun = false, ...options }: RotateOptions): Promise<void> {
-  const output = new Output({});
+/** stdout: the names that need new invites, one a line; or one JSON object. */
+export async function rotate(options: RotateOptions): Promise<void> {
+  const { forget = false, dryRun = false, json = false } = options;
+  const output = new Output({ json });
+  const folder = folderOf(options);
   const state = await openExistingStateDir(findState(options));
   const entries = await accessFile(state).read();
-  const loss = describeLoss(entries.map(({ name }) => name));
-  if (dryRun) output.say(`Nothing was changed. New keys in ${state.path} would ${loss}.`);
-  else {
+  const names = entries.map(({ name }) => name);
+  const rotation = await planRotation(state, entries, folder);
+  const loss = describeLoss(names);
+  if (dryRun) {
+    const renewed = folder === undefined ? '' : ` New ones would be written to ${folder}.`;
+    output.say(`Nothing was changed. New keys in ${state.path} would ${loss}.${renewed}`);
+  } else {
     if (entries.length > 0) await confirm(`New keys in ${state.path} will ${loss}.`, options);
-    await rotateKeys(state, entries, { now: Date.now(), forget });
-    output.say(
-      'The keys were changed. A running relay or exit ends the sessions under the old keys within two seconds.',
-    );
-    const reason = forget ? 'now fail like unknown ones' : `report for ${RETIRED_DAYS} days why they fail`;
-    const renew = `wstun access renew NAME${stateArgument(state.path)}`;
-    output.say(`Old invites ${reason}. Create a new one for each of these names with: ${renew}`);
+    await rotation.run({ forget });
+    sayChanged(output, state.path, forget, folder, names.length);
   }
-  for (const { name } of entries) printLine(name);
+  if (json) {
+    const invites =
+      folder === undefined ? undefined : names.map((name) => ({ name, file: inviteFileIn(folder, name) }));
+    printLine(JSON.stringify({ state: state.path, changed: !dryRun, revoked: names, invites }));
+  } else for (const name of names) printLine(name);
+  sayOfExits(output, entries);
+}
+
+function folderOf({ renewAll = false, out }: RotateOptions): string | undefined {
+  if (renewAll !== (out !== undefined) || out === '')
+    throw new WstunError('bad-option', '--renew-all and --out DIR need each other');
+  return out;
+}
+
+function sayChanged(output: Output, path: string, forget: boolean, folder: string | undefined, count: number): void {
+  output.say('The keys were changed. A running relay or exit ends the sessions under the old keys within two seconds.');
+  const reason = forget ? 'now fail like unknown ones' : `report for ${RETIRED_DAYS} days why they fail`;
+  const renew = `Create a new one for each of these names with: wstun access renew NAME${stateArgument(path)}`;
+  const renewed = `${count === 1 ? 'The new one is' : `The ${count} new ones are`} in ${folder}, NAME.invite for each name.`;
+  output.say(`Old invites ${reason}. ${folder === undefined ? renew : renewed}`);
+}
+
+function sayOfExits(output: Output, entries: readonly AccessEntry[]): void {
   if (entries.some(({ role }) => role === 'exit'))
     output.say('Start each exit in the list with its new invite. Then renew the invites of its clients there.');
 }

@@ -10,7 +10,7 @@ import {
   parseAccessList,
   type RuleParser,
   removeEntry,
-  replaceKey,
+  replaceKeys,
 } from './access-list.ts';
 import type { StateDir } from './state-dir.ts';
 
@@ -54,12 +54,9 @@ export class AccessFile<R> {
     await this.edit((text) => addEntry(text?.trim() === '' ? undefined : text, entry, this.parseRule));
   }
 
-  /** Returns the new entry. @throws WstunError name-unknown, access-malformed, state-unusable */
-  async replaceKey(name: string, key: PublicIdentity): Promise<AccessEntry> {
-    const text = await this.edit((before = '') => replaceKey(before, name, key, this.parseRule));
-    const entry = this.parse(text).find((other) => other.name === name);
-    if (entry === undefined) throw new WstunError('name-unknown', name);
-    return entry;
+  /** All of them or none. @param keys by name @throws WstunError name-unknown, access-malformed, state-unusable */
+  async replaceKeys(keys: ReadonlyMap<string, PublicIdentity>): Promise<void> {
+    await this.edit((text = '') => replaceKeys(text, keys, this.parseRule));
   }
 
   /** @throws WstunError name-unknown, bad-rule, bad-option, access-malformed, state-unusable */
@@ -75,13 +72,13 @@ export class AccessFile<R> {
     });
   }
 
-  /** Returns the new text. */
-  private async edit(change: (text: string | undefined) => string): Promise<string> {
-    return await this.state.locked(async () => {
+  private async edit(change: (text: string | undefined) => string): Promise<void> {
+    await this.state.locked(async () => {
       const before = await this.readText();
-      const after = this.named(() => change(before));
-      await this.state.write(ACCESS_FILE_NAME, after);
-      return after;
+      await this.state.write(
+        ACCESS_FILE_NAME,
+        this.named(() => change(before)),
+      );
     });
   }
 

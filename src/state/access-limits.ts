@@ -113,6 +113,11 @@ export function describeLimits(limits: EntryLimits): string[] {
   return written(limits).map(([name, value]) => `${name}=${value}`);
 }
 
+/** For people: `100 GB`, `20 mbit`. */
+export function limitText(name: LimitName, value: number): string {
+  return String(FORMS[name].write(value)).replace(/^(\d+)([A-Za-z])/, '$1 $2');
+}
+
 function written(limits: EntryLimits): [LimitName, number | string][] {
   return LIMIT_NAMES.flatMap((name) => {
     const value = limits[name];

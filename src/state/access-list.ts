@@ -80,16 +80,21 @@ export function addEntry(text: string | undefined, entry: AccessEntry, parseRule
   return verified(old + gap + formatEntry(entry), [...before, entry], parseRule);
 }
 
-/** Replaces the key of that name, and changes nothing else. @throws WstunError name-unknown, access-malformed */
-export function replaceKey(text: string, name: string, key: PublicIdentity, parseRule: RuleParser<unknown>): string {
+/** Replaces the keys of these names, and changes nothing else. @throws WstunError name-unknown, access-malformed */
+export function replaceKeys(
+  text: string,
+  keys: ReadonlyMap<string, PublicIdentity>,
+  parseRule: RuleParser<unknown>,
+): string {
   const before = parseAccessList(text, parseRule);
-  const entry = entryIn(before, name);
-  const lines = text.split('\n');
-  const { start, end } = tableRange(lines, name) ?? { start: 0, end: 0 };
-  const changed = lines.map((line, at) =>
-    start < at && at < end ? line.replace(formatPublicIdentity(entry.key), formatPublicIdentity(key)) : line,
-  );
-  const rest = before.map((other) => (other === entry ? { ...entry, key } : other));
+  const old = new Map([...keys.keys()].map((name) => [name, formatPublicIdentity(entryIn(before, name).key)]));
+  let within = '';
+  const changed = text.split('\n').map((line) => {
+    if (/^\s*\[/.test(line)) within = headerName(line) ?? '';
+    const key = keys.get(within);
+    return key === undefined ? line : line.replace(old.get(within) ?? '', formatPublicIdentity(key));
+  });
+  const rest = before.map((entry) => ({ ...entry, key: keys.get(entry.name) ?? entry.key }));
   return verified(changed.join('\n'), rest, parseRule);
 }
 

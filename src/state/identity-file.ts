@@ -31,9 +31,9 @@ export function hasIdentity(directory: string): boolean {
   return existsSync(join(directory, NAME));
 }
 
-/** Replaces the identity with a new one. @throws WstunError state-unusable */
-export async function replaceIdentity(state: StateDir): Promise<void> {
-  await state.write(NAME, `${formatIdentitySecret(createIdentity())}\n`);
+/** @throws WstunError state-unusable */
+export async function replaceIdentity(state: StateDir, identity: Identity): Promise<void> {
+  await state.write(NAME, `${formatIdentitySecret(identity)}\n`);
 }
 
 /** The identity, which must exist. @throws WstunError state-unusable, identity-damaged */

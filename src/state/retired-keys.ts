@@ -4,6 +4,7 @@
  * secret: someone who steals it can impersonate what the old invites expect, as before the rotation.
  */
 import {
+  createIdentity,
   formatIdentitySecret,
   formatPublicIdentity,
   type Identity,
@@ -40,19 +41,23 @@ export async function readRetiredKeys(state: StateDir, now: number): Promise<rea
   return (text === undefined ? [] : parse(text)).filter(({ until }) => now < until);
 }
 
-/** Keeps the old keys for `RETIRED_DAYS`; with `forget` none. @throws WstunError state-unusable, identity-damaged */
+/**
+ * Keeps the old keys for `RETIRED_DAYS`; with `forget` none. `next` replaces them (default: new ones).
+ * @throws WstunError state-unusable, identity-damaged
+ */
 export async function rotateKeys(
   state: StateDir,
   peers: readonly RetiredPeer[],
-  { now, forget }: { readonly now: number; readonly forget: boolean },
+  options: { readonly now: number; readonly forget: boolean; readonly next?: Identity },
 ): Promise<void> {
+  const { now, forget, next = createIdentity() } = options;
   await state.locked(async () => {
     const identity = await loadIdentity(state);
     const exits = (await readExits(state)) ?? new Map();
     const retired = { identity, until: now + RETIRED_DAYS * DAY_MS, peers, exits };
     // Before the new keys: a process that sees those finds the old ones here.
     await state.write(NAME, format(forget ? [] : [retired, ...(await readRetiredKeys(state, now))]));
-    await replaceIdentity(state);
+    await replaceIdentity(state, next);
   });
 }
 

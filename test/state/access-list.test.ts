@@ -8,7 +8,7 @@ import {
   type EntryChange,
   parseAccessList,
   removeEntry,
-  replaceKey,
+  replaceKeys,
 } from '../../src/state/access-list.ts';
 import { faultOf } from '../support/faults.ts';
 
@@ -246,11 +246,11 @@ describe('removeEntry', () => {
   });
 });
 
-describe('replaceKey', () => {
+describe('replaceKeys', () => {
   const renewed = keys[2]!;
 
-  it('replaceKey replaces the key, and keeps all other characters', () => {
-    const text = replaceKey(HAND_MADE, 'bob.phone', renewed, validateRule);
+  it('replaceKeys replaces the key, and keeps all other characters', () => {
+    const text = replaceKeys(HAND_MADE, new Map([['bob.phone', renewed]]), validateRule);
     expect(text).toBe(HAND_MADE.replace(KEY_B, KEY_C));
     expect(parsed(text).map(({ name, key }) => [name, formatPublicIdentity(key)])).toEqual([
       ['alice', KEY_A],
@@ -258,14 +258,28 @@ describe('replaceKey', () => {
     ]);
   });
 
-  it('replaceKey rejects an unknown name, and a key of another entry', () => {
-    expect(faultOf(() => replaceKey(HAND_MADE, 'carol', renewed, validateRule))).toBe('name-unknown');
-    expect(faultOf(() => replaceKey(HAND_MADE, 'alice', keys[1]!, validateRule))).toBe('access-malformed');
+  it('replaceKeys replaces several keys at once, also where one gets the key that another had', () => {
+    const text = replaceKeys(
+      HAND_MADE,
+      new Map([
+        ['bob.phone', renewed],
+        ['alice', keys[1]!],
+      ]),
+      validateRule,
+    );
+    expect(text).toBe(HAND_MADE.replace(KEY_B, KEY_C).replace(KEY_A, KEY_B));
   });
 
-  it('replaceKey rejects a text that it cannot edit', () => {
+  it('replaceKeys rejects an unknown name, and a key of another entry', () => {
+    expect(faultOf(() => replaceKeys(HAND_MADE, new Map([['carol', renewed]]), validateRule))).toBe('name-unknown');
+    expect(faultOf(() => replaceKeys(HAND_MADE, new Map([['alice', keys[1]!]]), validateRule))).toBe(
+      'access-malformed',
+    );
+  });
+
+  it('replaceKeys rejects a text that it cannot edit', () => {
     const inline = `alice = { key = "${KEY_A}" }\n`;
-    expect(faultOf(() => replaceKey(inline, 'alice', renewed, validateRule))).toBe('access-malformed');
+    expect(faultOf(() => replaceKeys(inline, new Map([['alice', renewed]]), validateRule))).toBe('access-malformed');
   });
 });
 

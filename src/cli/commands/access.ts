@@ -6,7 +6,8 @@ export function accessCommand(): Command {
   const access = new Command('access')
     .description('Manage who may use a relay or an exit')
     .addHelpText('after', ACCESS_EXAMPLES);
-  for (const sub of [accessAdd(), accessList(), accessSet(), accessRenew(), accessRemove()]) access.addCommand(sub);
+  for (const sub of [accessAdd(), accessList(), accessShow(), accessSet(), accessRenew(), accessRemove()])
+    access.addCommand(sub);
   return access;
 }
 
@@ -29,6 +30,9 @@ function accessAdd(): Command {
     .option('--sessions <n>', 'maximum number of sessions at the same time (default: 8)')
     .option('--rate <rate>', 'bits per second in each direction, such as 20mbit (default: no limit)')
     .option('--quota <bytes>', 'bytes per month in both directions together, such as 100GB (default: no limit)')
+    .option('--qr', 'show the invite as a QR code, too')
+    .option('--out <file>', 'write the invite to a new file that only you can read, instead of stdout')
+    .option('--json', 'print one JSON object')
     .addOption(yesOption())
     .addHelpText('after', ACCESS_EXAMPLES)
     .action(async (name: string, options) => (await import('../access.ts')).addAccess(name, options));
@@ -36,10 +40,21 @@ function accessAdd(): Command {
 
 function accessList(): Command {
   return new Command('list')
+    .alias('ls')
     .description('Print the names with their rules, limits and use')
     .addOption(stateOption('either'))
     .option('--json', 'print one JSON list')
     .action(async (options) => (await import('../access.ts')).listAccess(options));
+}
+
+function accessShow(): Command {
+  return new Command('show')
+    .description('Print the rules, limits and use of a name')
+    .argument('<name>')
+    .addOption(stateOption('either'))
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', ACCESS_EXAMPLES)
+    .action(async (name: string, options) => (await import('../access.ts')).showAccess(name, options));
 }
 
 function accessSet(): Command {
@@ -66,12 +81,16 @@ function accessRenew(): Command {
       'URL of the relay in the invite; may be repeated (default: those of the last `wstun relay`)',
       texts,
     )
+    .option('--qr', 'show the invite as a QR code, too')
+    .option('--out <file>', 'write the invite to a new file that only you can read, instead of stdout')
+    .option('--json', 'print one JSON object')
     .addOption(yesOption())
     .action(async (name: string, options) => (await import('../access.ts')).renewAccess(name, options));
 }
 
 function accessRemove(): Command {
   return new Command('remove')
+    .alias('rm')
     .description('Remove a name; its sessions end within two seconds')
     .argument('<name>')
     .addOption(stateOption('either'))
@@ -89,8 +108,14 @@ Examples:
     wstun access add dave --allow '*'
   For \`wstun exit\`, which has its own access list:
     wstun access add home --role exit
+  Into a file, or as a code to scan:
+    wstun access add erin --out erin.invite
+    wstun access add frank --qr
+  What alice may do, and what she has used this month:
+    wstun access show alice
   Change what alice may do; her invite stays valid:
-    wstun access set alice --allow 10.0.0.0/8:22 --rate 20mbit --quota none
+    wstun access set alice --allow 10.0.0.0/8:22 --rate 20mbit
+    wstun access set alice --quota none
   Alice lost her invite, or the keys were rotated:
     wstun access renew alice
   Remove alice:

@@ -15,6 +15,9 @@ export function keysCommand(): Command {
       .addOption(yesOption())
       .option('--dry-run', 'print what would be done, and change nothing')
       .option('--forget', 'keep none of the old keys: old invites then fail like unknown ones')
+      .option('--renew-all', 'make a new invite for every name at the same time, each in its own file; needs --out')
+      .option('--out <dir>', 'directory for these files, NAME.invite; made if it is missing; no file is overwritten')
+      .option('--json', 'print one JSON object')
       .addHelpText('after', KEYS_EXAMPLES)
       .action(async (options) => (await import('../keys.ts')).rotate(options)),
   );
@@ -30,5 +33,4 @@ Examples:
   Of an exit on a machine that also has a relay:
     wstun keys rotate --state ~/.local/state/wstun/exit
   With a new invite for every name, each in its own file:
-    umask 077; for name in $(wstun keys rotate); do
-      wstun access renew --yes "$name" >"$name.invite"; done`;
+    wstun keys rotate --renew-all --out new-invites`;
