@@ -3,13 +3,13 @@ import { type Client, type ClientEvents, type ClientOptions, startClient } from 
 import { clientAnswers, serveControl } from '../app/control.ts';
 import { reachableHost } from '../app/own-address.ts';
 import type { ProxyOptions } from '../app/proxy-options.ts';
-import { WstunError } from '../errors.ts';
+import { type FaultName, WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { defaultStateDir } from '../state/default-dir.ts';
+import { chooseInvite, type KeepOptions } from './client-invite.ts';
 import { type Following, followConfig } from './config/follow.ts';
 import { concernsWay, LIVE_KEYS } from './config/live.ts';
 import type { Settled } from './config/settle.ts';
-import { findInvite, type InviteOptions } from './find-invite.ts';
 import { followHangups } from './hangups.ts';
 import { limitEvent, limitText } from './limit-report.ts';
 import { parseTether, parseViaBrowser } from './options.ts';
@@ -24,9 +24,12 @@ import { stallEvent, stallText } from './stall-report.ts';
 import { onEachLine, reportTether } from './tether.ts';
 import { reportBrowser } from './via-browser.ts';
 
+/** Proved by the other end: with this invite there is no session any more. */
+const ACCESS_GONE: readonly FaultName[] = ['access-removed', 'keys-rotated'];
+
 interface ClientCommand
   extends OutputOptions,
-    InviteOptions,
+    KeepOptions,
     ProxyOptions,
     ReachTexts,
     Pick<
@@ -56,9 +59,18 @@ interface ClientCommand
 function commandOf(settled: Settled, given: string | undefined): ClientCommand {
   const options = settled.options as Omit<ClientCommand, 'tether'> & { readonly tether?: string | true };
   const { invite: found, tether } = parseTether(given, options.tether);
-  const { invite = options.invite, viaBrowser } = parseViaBrowser(found, options.viaBrowser);
-  const { tether: _tether, viaBrowser: _browser, ...rest } = options;
-  return { ...rest, invite, ...(tether && { tether }), ...(viaBrowser && { viaBrowser }) };
+  const { invite, viaBrowser } = parseViaBrowser(found, options.viaBrowser);
+  const { tether: _tether, viaBrowser: _browser, invite: configured, inviteFile, ...rest } = options;
+  const isTyped = (option: string) => settled.values.some(({ origin }) => origin === option);
+  // What is typed counts more than what a file or a variable says.
+  const isNamed = isTyped('--as') && invite === undefined;
+  return {
+    ...{ ...rest, invite },
+    ...(configured !== undefined && !isNamed && { configured }),
+    ...(inviteFile !== undefined && (!isNamed || isTyped('--invite-file')) && { inviteFile }),
+    ...(tether && { tether }),
+    ...(viaBrowser && { viaBrowser }),
+  };
 }
 
 export async function runClient(settled: Settled, given: string | undefined): Promise<void> {
@@ -66,11 +78,13 @@ export async function runClient(settled: Settled, given: string | undefined): Pr
   const output = new Output(options);
   for (const warning of settled.warnings) output.logger.warn({}, warning);
   const { resumeWindow, linkMaxAge, browserArg, user: credentials, ...rest } = options;
-  const invite = await findInvite(options);
-  if (invite === undefined) throw new WstunError('invite-missing');
+  const state = defaultStateDir('client', process.env);
+  const invite = await chooseInvite(options, state, output);
   const outage = new OutageReport(output);
+  let kept: Promise<void> = Promise.resolve();
   const showReady = () => {
     const { listen } = client;
+    kept = kept.then(() => invite.prove());
     output.event({ event: 'ready', role: 'client', listen: formatHostPort(listen) });
     const address = { ...listen, host: reachableHost(listen.host) };
     output.say(describeProxy(listen, { address, user: credentials?.user }));
@@ -79,8 +93,8 @@ export async function runClient(settled: Settled, given: string | undefined): Pr
     ...rest,
     ...proxyOptions(options),
     ...reachOptions(options),
-    state: defaultStateDir('client', process.env),
-    invite,
+    state,
+    invite: invite.text,
     ...(credentials && { credentials }),
     ...(browserArg && { browserArgs: browserArg }),
     ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
@@ -88,6 +102,7 @@ export async function runClient(settled: Settled, given: string | undefined): Pr
     events: reports(output, outage, showReady),
     logger: output.logger,
   });
+  kept = invite.keep();
   const config = followConfig({ settled, output, live: LIVE_KEYS.client, apply: applyTo(client, output) });
   followHangups(() => {
     output.logger.debug({ change: 'asked' }, 'the network may have changed');
@@ -102,7 +117,14 @@ export async function runClient(settled: Settled, given: string | undefined): Pr
   // Where nobody else reads there.
   const hasPages = options.tether !== undefined || options.viaBrowser === 'open';
   if (hasPages && options.inviteFile !== '-') onEachLine(process.stdin, () => client.showCode());
-  await runUntilSignal(client, output, outage).finally(() => control.close());
+  try {
+    await runUntilSignal(client, output, outage).finally(() => control.close());
+  } catch (error) {
+    if (error instanceof WstunError && ACCESS_GONE.includes(error.fault)) kept = kept.then(() => invite.giveUp());
+    throw error;
+  } finally {
+    await kept;
+  }
 }
 
 function applyTo(client: Client, output: Output): Following['apply'] {

@@ -26,7 +26,7 @@ export const stateOption = (role: 'relay' | 'exit' | 'either') => {
   const option = new Option('--state <dir>', `directory of the keys and the access list (default: ${whose})`);
   return option.argParser(parseStateDir).env('WSTUN_STATE');
 };
-export const yesOption = () => new Option('--yes', 'do not ask for confirmation');
+export const yesOption = (what = 'do not ask for confirmation') => new Option('--yes', what);
 export const texts = collect((text) => text);
 export const allowOption = (what: string) => new Option('--allow <rule>', what).argParser(texts);
 export const dnsOption = () =>

@@ -9,14 +9,23 @@ export interface ConfirmOptions {
   readonly yes?: boolean;
 }
 
+/** Whether somebody is there to answer. */
+export function isWatched(): boolean {
+  return process.stdin.isTTY === true && process.stderr.isTTY === true;
+}
+
 /** Asks on a terminal. Without a terminal, or with `yes`, nobody is asked. @throws WstunError not-confirmed */
 export async function confirm(question: string, { yes = false }: ConfirmOptions): Promise<void> {
-  const isWatched = process.stdin.isTTY === true && process.stderr.isTTY === true;
-  if (yes || !isWatched) return;
-  process.stderr.write(`${question} Continue? [y/N] `);
+  if (yes || !isWatched()) return;
+  if (!(await ask(`${question} Continue?`))) throw new WstunError('not-confirmed');
+}
+
+/** On a terminal. */
+export async function ask(question: string): Promise<boolean> {
+  process.stderr.write(`${question} [y/N] `);
   const answer = await readLine();
   if (answer === undefined) process.stderr.write('\n');
-  if (!/^\s*y(es)?\s*$/i.test(answer ?? '')) throw new WstunError('not-confirmed');
+  return /^\s*y(es)?\s*$/i.test(answer ?? '');
 }
 
 /** Undefined if the terminal was closed or nobody answered. */
@@ -30,6 +39,8 @@ async function readLine(): Promise<string | undefined> {
   } finally {
     clearTimeout(limit);
     lines.close();
-    process.stdin.destroy();
+    // Not destroyed: a client reads its keys later. It keeps no process alive.
+    process.stdin.pause();
+    process.stdin.unref();
   }
 }

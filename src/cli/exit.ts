@@ -3,7 +3,9 @@ import { existsSync } from 'node:fs';
 import { serveControl } from '../app/control.ts';
 import { type Exit, type ExitEvents, type ExitOptions, placeChange, startExit } from '../app/exit.ts';
 import type { ProxyOptions } from '../app/proxy-options.ts';
+import { decodeInvite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
+import { isRegistered, requireRegistration } from '../state/registration-file.ts';
 import { type Following, followConfig } from './config/follow.ts';
 import { concernsWay, LIVE_KEYS } from './config/live.ts';
 import type { Settled } from './config/settle.ts';
@@ -12,6 +14,7 @@ import { type DialTexts, dialOptions } from './dial-options.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { stateDirFor } from './find-state.ts';
 import { followHangups } from './hangups.ts';
+import { canPrompt, promptForInvite } from './invite-prompt.ts';
 import { OutageReport } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { proxyOptions } from './proxy-options.ts';
@@ -40,8 +43,8 @@ export async function runExit(settled: Settled, given: string | undefined): Prom
   const options: ExitCommand = { ...settledOptions, invite: given ?? settledOptions.invite };
   const output = new Output(options);
   for (const warning of settled.warnings) output.logger.warn({}, warning);
-  const invite = await findInvite(options);
   const state = stateDirFor('exit', options);
+  const invite = (await findInvite(options)) ?? (await askForInvite(state, output));
   // Nothing is made where there is nothing to keep yet.
   if (invite === undefined && !existsSync(state)) throw missingInvite();
   if (invite !== undefined) await confirmOther(state, invite, options);
@@ -116,6 +119,14 @@ function reports(output: Output, outage: OutageReport, exit: () => Exit): ExitEv
   };
 }
 
+/** The first time, if somebody is there to paste it. */
+async function askForInvite(state: string, { json }: Output): Promise<string | undefined> {
+  if (isRegistered(state) || json || !canPrompt()) return undefined;
+  return await promptForInvite('Paste the invite for this exit', (text) => {
+    requireRegistration(decodeInvite(text));
+  });
+}
+
 /** Under another name, or at another relay, nobody is let in by the invites that were made here so far. */
 async function confirmOther(state: string, invite: string, options: ConfirmOptions): Promise<void> {
   const change = await placeChange(state, invite);
@@ -133,5 +144,6 @@ function missingInvite(): WstunError {
 function showReady(output: Output, { name, state }: Exit, relay: string): void {
   output.event({ event: 'ready', role: 'exit', name, relay });
   output.say(`wstun exit "${name}" is registered at ${relay}`);
+  output.say(`Its keys, its access list and its invite are in ${state}.`);
   output.say(`Create an invite with: wstun access add NAME --state ${shellQuote(state)}`);
 }

@@ -14,6 +14,7 @@ import { explainCommand } from './commands/explain.ts';
 import { helpCommand } from './commands/help.ts';
 import { keysCommand } from './commands/keys.ts';
 import { manCommand } from './commands/man.ts';
+import { forgetCommand, profilesCommand } from './commands/profiles.ts';
 import { quickstartCommand } from './commands/quickstart.ts';
 import { relayCommand } from './commands/relay.ts';
 import { runCommand } from './commands/run.ts';
@@ -76,7 +77,7 @@ export function buildProgram(args: readonly string[]): Command {
     .enablePositionalOptions()
     .addHelpText('after', PROGRAM_EXAMPLES);
   const commands = [
-    ...[clientCommand, runCommand, browserCommand, envCommand],
+    ...[clientCommand, runCommand, browserCommand, envCommand, profilesCommand, forgetCommand],
     ...[statusCommand, pingCommand],
     ...[relayCommand, exitCommand, accessCommand, keysCommand, configCommand, quickstartCommand],
     ...[helpCommand, explainCommand, completionsCommand, manCommand, versionCommand],
@@ -105,7 +106,7 @@ Examples:
   On the server:
     wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org \\
       --tls-cert cert.pem --tls-key key.pem
-  On the laptop:
+  On the laptop; the next time, \`wstun client\` is enough:
     wstun client wstun1_…
   Then:
     curl -x socks5h://127.0.0.1:1080 https://example.org/

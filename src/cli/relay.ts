@@ -82,6 +82,7 @@ export async function runRelay(settled: Settled): Promise<void> {
     output.say(`The certificate is self-signed. New invites have the pin of its key: ${pins.join(', ')}`);
   if (certificate === 'awaited') output.say('No client can connect before the first certificate is there.');
   if (urlFault !== undefined) output.logger.warn({ url }, urlFault);
+  output.say(`Its keys and its access list are in ${relay.state}.`);
   const at = stateArgument(relay.state);
   if (invite !== undefined) showFirstInvite(output, invite);
   if (urlSource === 'guessed')

@@ -16,7 +16,7 @@ export function onEachLine(lines: Readable, onLine: () => void): void {
 }
 
 /** A background job that reads from its terminal is stopped (SIGTTIN), and its tunnel with it. */
-function isInForeground(): boolean {
+export function isInForeground(): boolean {
   const stat = attempt(() => readFileSync('/proc/self/stat', 'latin1'), '');
   // After the program's name, which may contain anything: state, parent, group, session, terminal, its group.
   const fields = stat.replace(/^.*\)/s, '').trim().split(' ');

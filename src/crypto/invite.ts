@@ -83,6 +83,14 @@ export function encodeInvite(invite: Invite): string {
  * off), invite-mistyped (a character changed), two-invites, bad-url
  */
 export function decodeInvite(pasted: string): Invite {
+  const text = inviteIn(pasted);
+  const body = Buffer.from(text.slice(PREFIX.length), 'base64url').subarray(0, -CHECKSUM_BYTES);
+  if (body.readUInt8(0) !== VERSION) throw malformed(OTHER_VERSION);
+  return inviteOf(decodeFields(body.subarray(HEADER_BYTES)));
+}
+
+/** The invite itself, without the text around it, as it was made. @throws WstunError as `decodeInvite` */
+export function inviteIn(pasted: string): string {
   if (pasted.length > MAX_PASTED_CHARS) throw malformed('it is too long');
   const found = findInvites(pasted);
   const whole = found.find((piece) => textFault(piece) === undefined);
@@ -91,9 +99,7 @@ export function decodeInvite(pasted: string): Invite {
   // An invite that begins twice, or a sentence such as "an invite begins with wstun1_", is not another invite.
   const isPartOf = ({ text }: FoundInvite) => text.length < SHORTEST_CHARS || whole.text.startsWith(text);
   if (!found.every(isPartOf)) throw new WstunError('two-invites');
-  const body = Buffer.from(whole.text.slice(PREFIX.length), 'base64url').subarray(0, -CHECKSUM_BYTES);
-  if (body.readUInt8(0) !== VERSION) throw malformed(OTHER_VERSION);
-  return inviteOf(decodeFields(body.subarray(HEADER_BYTES)));
+  return whole.text;
 }
 
 /** What is wrong with it as a text; undefined if it is whole. */

@@ -1,4 +1,6 @@
 /** `registration.invite`: the invite of a named exit, so that it starts again without one. A secret. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { decodeInvite, encodeInvite, type Invite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
 import type { StateDir } from './state-dir.ts';
@@ -13,6 +15,11 @@ export function requireRegistration(invite: Invite): Registration {
   const { exitName, role } = invite;
   if (exitName === undefined || role === 'client') throw new WstunError('invite-for-client');
   return { ...invite, exitName };
+}
+
+/** Whether an exit was started with that directory, as far as this process can see. */
+export function isRegistered(directory: string): boolean {
+  return existsSync(join(directory, NAME));
 }
 
 /** Undefined if no exit was started with this directory. @throws WstunError state-unusable */

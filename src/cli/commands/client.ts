@@ -15,6 +15,7 @@ import {
   withConfigOption,
   withOutputOptions,
   withWayOptions,
+  yesOption,
 } from '../command-options.ts';
 import { parseHostPort } from '../options.ts';
 import { pasted } from '../secret-arguments.ts';
@@ -22,9 +23,15 @@ import { pasted } from '../secret-arguments.ts';
 export function clientCommand(): Command {
   const command = new Command('client')
     .description('Run a local SOCKS5, SOCKS4a and HTTP proxy that sends its connections through the relay of an invite')
-    .argument('[invite...]', 'the line that `wstun access add` printed; other users of this machine can see it in `ps`')
+    .argument(
+      '[invite...]',
+      'the line that `wstun access add` printed, or the name of a kept invite (default: the kept invite, else a prompt); other users of this machine can see an invite in `ps`',
+    )
     .optionsGroup('Invite and local proxy:')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
+    .option('--as <name>', 'keep the invite under this name, or use the one that is kept under it (default: default)')
+    .option('--no-keep', 'keep nothing of this invite on the disk')
+    .addOption(yesOption('replace the kept invite of another relay or exit without asking'))
     .addOption(listenOption())
     .addOption(userOption('require this user name and password'))
     .option('--allow-lan', 'let other machines use the proxy without a user name and password')
@@ -74,9 +81,14 @@ const listenOption = () => {
 
 const CLIENT_EXAMPLES = `
 Examples:
-  With the line that the relay printed:
+  With the line that the relay printed; it is kept:
     wstun client wstun1_AQDc…
-  Invisible in ps:
+  The next time, or to paste the invite at a prompt:
+    wstun client
+  With several invites; \`wstun profiles\` lists them:
+    wstun client wstun1_AQDc… --as work
+    wstun client --as work
+  Invisible in ps, and not kept:
     wstun client --invite-file ~/.config/wstun.invite
     WSTUN_INVITE=wstun1_AQDc… wstun client
   Also for other machines:
