@@ -254,21 +254,13 @@ export const FAULTS = {
   'profile-unusable': fault('config', 'WSTUN-E161', 'the kept invite cannot be used', {
     fix: 'Give the invite again, or remove it with: wstun forget NAME.',
   }),
-  'profile-ambiguous': fault('usage', 'WSTUN-E162', 'several invites are kept, and none of them is named default', {
-    fix: 'Choose one: wstun client --as NAME.',
-  }),
+  'profile-ambiguous': fault('usage', 'WSTUN-E162', 'several invites are kept, and none of them is named default'),
   'profile-taken': fault('usage', 'WSTUN-E163', 'the invite of another relay or exit is kept under this name', {
     fix: 'Choose another name: --as NAME. To replace the kept invite, add --yes.',
   }),
-  'profiles-full': fault('usage', 'WSTUN-E164', 'too many invites are kept', {
-    fix: 'Remove one of them with: wstun forget NAME.',
-  }),
-  'file-exists': fault('usage', 'WSTUN-E165', 'this file already exists, and is not overwritten', {
-    fix: 'Choose another name, or move the file away.',
-  }),
-  'out-unusable': fault('config', 'WSTUN-E166', 'the file for the invite cannot be written', {
-    fix: 'Choose another place with: --out.',
-  }),
+  'profiles-full': fault('usage', 'WSTUN-E164', 'too many invites are kept'),
+  'file-exists': fault('usage', 'WSTUN-E165', 'this file already exists, and is not overwritten'),
+  'out-unusable': fault('config', 'WSTUN-E166', 'the file for the invite cannot be written'),
   'config-unusable': fault('config', 'WSTUN-E190', 'the configuration file cannot be used', {
     fix: 'Give another one: --config FILE; or none: --config none.',
   }),

@@ -114,7 +114,7 @@ export class Profiles {
   private async defaultName(): Promise<string | undefined> {
     const names = await this.store.names();
     if (names.length <= 1 || names.includes(DEFAULT_PROFILE)) return names.length === 1 ? names[0] : DEFAULT_PROFILE;
-    throw new WstunError('profile-ambiguous', names.join(', '));
+    throw new WstunError('profile-ambiguous', names.join(', '), { fix: 'Choose one: wstun client --as NAME.' });
   }
 
   private async describe(name: string): Promise<Profile> {

@@ -27,7 +27,7 @@ export async function checkInviteFolder(directory: string, paths: readonly strin
   });
   for (const path of paths)
     await guarded(path, async () => {
-      if ((await lstat(path).catch(ignoreMissing)) !== undefined) throw new WstunError('file-exists', path);
+      if ((await lstat(path).catch(ignoreMissing)) !== undefined) throw fileExists(path);
     });
 }
 
@@ -74,13 +74,20 @@ function ignoreMissing(error: unknown): undefined {
   if (codeOf(error) !== 'ENOENT') throw error;
 }
 
+function fileExists(path: string): WstunError {
+  return new WstunError('file-exists', path, { fix: 'Choose another name, or move the file away.' });
+}
+
 async function guarded(path: string, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
     if (error instanceof WstunError || codeOf(error) === '') throw error;
-    if (codeOf(error) === 'EEXIST') throw new WstunError('file-exists', path, { cause: error });
+    if (codeOf(error) === 'EEXIST') throw fileExists(path);
     const where = codeOf(error) === 'ENOENT' ? dirname(path) : path;
-    throw new WstunError('out-unusable', `${where}: ${fileReason(error)}`, { cause: error });
+    throw new WstunError('out-unusable', `${where}: ${fileReason(error)}`, {
+      fix: 'Choose another place with: --out.',
+      cause: error,
+    });
   }
 }

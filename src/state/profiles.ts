@@ -94,7 +94,9 @@ export class ProfileStore {
         return before.untried !== undefined;
       }
       if (known === undefined && names.length >= MAX_PROFILES)
-        throw new WstunError('profiles-full', `${MAX_PROFILES} in ${this.path}`);
+        throw new WstunError('profiles-full', `${MAX_PROFILES} in ${this.path}`, {
+          fix: 'Remove one: wstun forget NAME.',
+        });
       await folder.write((known ?? name) + UNTRIED, `${invite}\n`);
       await this.note(folder, known ?? name, { since: this.clock.wallTime() });
       return true;
