@@ -13,6 +13,7 @@ const MAX_LINES = 600;
 /** Folders, or single files, of src; its own folder is open to each. `errors.ts` imports nothing. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'errors.ts': [],
+  'listen-fault.ts': ['errors.ts'],
   'clock.ts': [],
   // Beside code that the single file has inside itself.
   'assets.ts': [],
@@ -79,7 +80,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'tunnel/routes',
     'tunnel/dial',
   ],
-  proxy: ['clock.ts', 'errors.ts', 'limits', 'memory', 'observability', 'net', 'tunnel/stream'],
+  proxy: ['clock.ts', 'errors.ts', 'limits', 'listen-fault.ts', 'memory', 'observability', 'net', 'tunnel/stream'],
   exit: ['async', 'clock.ts', 'errors.ts', 'limits', 'memory', 'observability', 'net', 'tunnel/stream'],
   relay: [
     'clock.ts',
@@ -89,6 +90,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'transport',
     'errors.ts',
     'limits',
+    'listen-fault.ts',
     'observability',
     'relay/proxies',
     'relay/site',
@@ -105,6 +107,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'clock.ts',
     'errors.ts',
     'limits',
+    'listen-fault.ts',
     'net',
     'observability',
     'transport',

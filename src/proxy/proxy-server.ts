@@ -1,7 +1,8 @@
 /** The client's local port: SOCKS5, SOCKS4(a) and HTTP, told apart by the first byte. Owns all its sockets. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import { cannotListen, WstunError } from '../errors.ts';
+import { WstunError } from '../errors.ts';
+import { cannotListen } from '../listen-fault.ts';
 import type { Logger } from '../observability/logger.ts';
 import { resetSocket } from '../tunnel/stream/socket-reset.ts';
 import type { StreamOpener, TunnelStream } from '../tunnel/stream/stream.ts';

@@ -1,7 +1,8 @@
 /** Listening on an address, or on a socket that another program holds open, with a fault that says why it failed. */
 import { once } from 'node:events';
 import { isIPv6, type Server } from 'node:net';
-import { cannotListen, type ListenOption, WstunError } from '../errors.ts';
+import { WstunError } from '../errors.ts';
+import { cannotListen, type ListenOption } from '../listen-fault.ts';
 import type { HostPort } from '../net/host-port.ts';
 
 /** A TCP socket that already listens and outlives this process: connections then wait for the next process. */
