@@ -137,7 +137,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'tether',
   ],
   'index.ts': ['app', 'errors.ts', 'net', 'observability'],
+  'cli/terminal': ['app/status.ts'],
   cli: [
+    'cli/terminal',
     'app',
     'assets.ts',
     'crypto/invite.ts',
@@ -177,6 +179,7 @@ const PURE: Readonly<Record<string, readonly string[]>> = {
   'tether/shared': ['tweetnacl'],
   crypto: ['node:crypto', 'node:buffer', 'node:util', 'tweetnacl'],
   'proxy/http1': [],
+  'cli/terminal': [],
 };
 
 /** Folders that take a Clock. Only the named files call clocks, timers and random numbers that are no secrets. */

@@ -17,6 +17,7 @@ import { OutageReport } from './outage-report.ts';
 import { Output } from './output.ts';
 import { openProgramProxy, type ProgramProxy } from './program-proxy.ts';
 import { untilSignal } from './run.ts';
+import { TetherReport } from './tether.ts';
 
 interface BrowserOptions {
   readonly browser?: string;
@@ -34,9 +35,9 @@ interface Profile {
 export async function runBrowser(url = `http://${OWN_HOST}/`, command: Command): Promise<void> {
   const options = command.opts<BrowserOptions>();
   if (url.startsWith('-')) throw new WstunError('bad-option', 'a URL cannot begin with a hyphen');
-  const output = new Output({ ...options, quiet: true });
+  const output = new Output({ ...options, isBeside: true });
   const browser = findBrowser(options.browser, SYSTEM_BROWSERS, 'browser-absent');
-  const events = reports(output, new OutageReport(output), () => {});
+  const events = reports(output, new OutageReport(output), new TetherReport(output), () => {});
   const { value: proxy, signal } = await untilSignal((signal) => openProgramProxy(command, { output, signal, events }));
   if (proxy === undefined) {
     process.exitCode = 128 + constants.signals[signal ?? 'SIGTERM'];
@@ -63,8 +64,9 @@ async function useBrowser(
   try {
     const args = browserCommand({ ...wish, profile: profile.path });
     const run = new BrowserRun({ program: browser.program, args, env: browserEnv(), logger: output.logger });
-    output.say(startedText(browser, proxy, { keep, isUnsandboxed: args.includes('--no-sandbox') }));
-    proxy.own?.ended.catch((error: unknown) => output.say(`wstun: ${String(error)}`));
+    const started = startedText(browser, proxy, { keep, isUnsandboxed: args.includes('--no-sandbox') });
+    output.show(started, { instead: started, isNeeded: true });
+    proxy.own?.ended.catch((error: unknown) => output.say(`${String(error)}`));
     await untilEnded(run);
   } finally {
     profile.remove();

@@ -123,7 +123,7 @@ function inUse(
   const attempt = (what: string, work: () => Promise<void>) => async () => {
     await work().catch((error: unknown) => {
       if (!(error instanceof WstunError)) throw error;
-      output.say(`wstun: ${what}: ${error.fault === 'profiles-full' ? error.message : error.detail}`);
+      output.say(`${what}: ${error.fault === 'profiles-full' ? error.message : error.detail}`);
     });
   };
   return {
@@ -131,15 +131,15 @@ function inUse(
     keep: attempt('this invite could not be kept', async () => {
       if (isKept || !(await profiles.keep(name, text))) return;
       output.event({ event: 'kept', name });
-      output.say(`wstun: this invite is kept as "${name}"; next time "${later}" is enough`);
+      output.say(`this invite is kept as "${name}"; next time "${later}" is enough`);
     }),
     prove: attempt('the use of this invite could not be noted', async () => {
       if (await profiles.prove(name, text))
-        output.say(`wstun: this invite works, and has replaced the one that was kept as "${name}"`);
+        output.say(`this invite works, and has replaced the one that was kept as "${name}"`);
     }),
     giveUp: attempt('the earlier invite could not be restored', async () => {
       if (await profiles.dropUntried(name, text))
-        output.say(`wstun: this invite never worked; next time "${later}" uses the one before it`);
+        output.say(`this invite never worked; next time "${later}" uses the one before it`);
     }),
   };
 }

@@ -7,6 +7,7 @@ import { type FaultName, WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { defaultStateDir } from '../state/default-dir.ts';
 import { chooseInvite, type KeepOptions } from './client-invite.ts';
+import { ClientScreen } from './client-screen.ts';
 import { type Following, followConfig } from './config/follow.ts';
 import { concernsWay, LIVE_KEYS } from './config/live.ts';
 import type { Settled } from './config/settle.ts';
@@ -14,14 +15,14 @@ import { followHangups } from './hangups.ts';
 import { limitEvent, limitText } from './limit-report.ts';
 import { parseTether, parseViaBrowser } from './options.ts';
 import { counted, OutageReport, seconds } from './outage-report.ts';
-import { Output, type OutputOptions } from './output.ts';
+import { type Output, type OutputOptions, runWithOutput } from './output.ts';
 import { proxyOptions } from './proxy-options.ts';
 import { describeProxy } from './proxy-usage.ts';
 import { type ReachTexts, reachOptions } from './reach-options.ts';
 import { reportRoute } from './route-report.ts';
 import { firstSignal } from './shutdown.ts';
 import { stallEvent, stallText } from './stall-report.ts';
-import { onEachLine, reportTether } from './tether.ts';
+import { TetherReport } from './tether.ts';
 import { reportBrowser } from './via-browser.ts';
 
 /** Proved by the other end: with this invite there is no session any more. */
@@ -73,21 +74,27 @@ function commandOf(settled: Settled, given: string | undefined): ClientCommand {
   };
 }
 
-export async function runClient(settled: Settled, given: string | undefined): Promise<void> {
+export function runClient(settled: Settled, given: string | undefined): Promise<void> {
   const options = commandOf(settled, given);
-  const output = new Output(options);
+  return runWithOutput(options, (output) => run(options, output, settled));
+}
+
+async function run(options: ClientCommand, output: Output, settled: Settled): Promise<NodeJS.Signals | undefined> {
   for (const warning of settled.warnings) output.logger.warn({}, warning);
   const { resumeWindow, linkMaxAge, browserArg, user: credentials, ...rest } = options;
   const state = defaultStateDir('client', process.env);
   const invite = await chooseInvite(options, state, output);
   const outage = new OutageReport(output);
   let kept: Promise<void> = Promise.resolve();
+  const tether = new TetherReport(output);
   const showReady = () => {
     const { listen } = client;
     kept = kept.then(() => invite.prove());
     output.event({ event: 'ready', role: 'client', listen: formatHostPort(listen) });
     const address = { ...listen, host: reachableHost(listen.host) };
-    output.say(describeProxy(listen, { address, user: credentials?.user }));
+    output.show(describeProxy(listen, { address, user: credentials?.user }), {
+      instead: `ready: SOCKS5, SOCKS4a and HTTP proxy on ${formatHostPort(listen)}`,
+    });
   };
   const client: Client = await startClient({
     ...rest,
@@ -99,7 +106,7 @@ export async function runClient(settled: Settled, given: string | undefined): Pr
     ...(browserArg && { browserArgs: browserArg }),
     ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
     ...(linkMaxAge !== undefined && { linkMaxAgeMs: linkMaxAge }),
-    events: reports(output, outage, showReady),
+    events: reports(output, outage, tether, showReady),
     logger: output.logger,
   });
   kept = invite.keep();
@@ -114,11 +121,14 @@ export async function runClient(settled: Settled, given: string | undefined): Pr
     status: () => client.status(),
     answers: clientAnswers(client),
   });
-  // Where nobody else reads there.
-  const hasPages = options.tether !== undefined || options.viaBrowser === 'open';
-  if (hasPages && options.inviteFile !== '-') onEachLine(process.stdin, () => client.showCode());
+  const screen = new ClientScreen(client, {
+    ...{ output, outage, tether, page: options.tether === undefined ? 'browser' : 'phone' },
+    hasPages: options.tether !== undefined || options.viaBrowser === 'open',
+    isStdinFree: options.inviteFile !== '-',
+  });
+  screen.begin();
   try {
-    await runUntilSignal(client, output, outage).finally(() => control.close());
+    return await runUntilSignal(client, output, outage, screen).finally(() => control.close());
   } catch (error) {
     if (error instanceof WstunError && ACCESS_GONE.includes(error.fault)) kept = kept.then(() => invite.giveUp());
     throw error;
@@ -138,38 +148,48 @@ function applyTo(client: Client, output: Output): Following['apply'] {
   };
 }
 
-async function runUntilSignal(client: Client, output: Output, outage: OutageReport): Promise<void> {
+async function runUntilSignal(
+  client: Client,
+  output: Output,
+  outage: OutageReport,
+  screen: ClientScreen,
+): Promise<NodeJS.Signals | undefined> {
   const close = (graceMs?: number) => {
     outage.handleOver();
     return client.close(graceMs);
   };
-  try {
-    await Promise.race([client.ended, firstSignal(() => close(0))]);
-  } catch (error) {
-    if (error instanceof WstunError) output.sayEnded(error);
+  const ended = client.ended.then(() => undefined);
+  const signal = await Promise.race([ended, firstSignal(() => close(0), output)]).catch(async (error: unknown) => {
+    if (error instanceof WstunError) output.sayFault(error);
     await close(0);
     throw error;
-  }
-  output.say('wstun: closing; press Ctrl-C again to stop now');
+  });
+  screen.showClosing();
   await close();
+  return signal;
 }
 
-export function reports(output: Output, outage: OutageReport, showReady: () => void): ClientEvents {
+export function reports(
+  output: Output,
+  outage: OutageReport,
+  tether: TetherReport,
+  showReady: () => void,
+): ClientEvents {
   return {
     onConnected: ({ first, awayMs, streamsLost }) => {
       outage.handleOver();
       if (first) return showReady();
       output.event({ event: 'connected', awayMs: Math.round(awayMs), streamsLost });
-      output.say(`wstun: reconnected after ${seconds(awayMs)}; ${counted(streamsLost)} lost`);
+      output.say(`reconnected after ${seconds(awayMs)}; ${counted(streamsLost)} lost`);
     },
     onLinkLost: ({ streams }) => {
       output.event({ event: 'lost', streams });
-      output.say(`wstun: link lost; ${counted(streams)} waiting for a new one`);
+      output.say(`link lost; ${counted(streams)} waiting for a new one`);
     },
     onResumed: ({ awayMs, streams }) => {
       outage.handleOver();
       output.event({ event: 'resumed', awayMs: Math.round(awayMs), streams });
-      output.say(`wstun: resumed after ${seconds(awayMs)}; 0 streams lost`);
+      output.say(`resumed after ${seconds(awayMs)}; 0 streams lost`);
     },
     onStalled: (info) => {
       output.event(stallEvent(info));
@@ -181,17 +201,15 @@ export function reports(output: Output, outage: OutageReport, showReady: () => v
     },
     onDraining: ({ streams }) => {
       output.event({ event: 'draining', streams });
-      output.say(
-        `wstun: the other end is shutting down; ${counted(streams)} may finish, and new ones use the next session`,
-      );
+      output.say(`the other end is shutting down; ${counted(streams)} may finish, and new ones use the next session`);
     },
     onSessionLost: (error, { streams, isFinal }) => {
       output.event({ event: 'session-lost', code: error.code, message: error.message, streams });
-      if (!isFinal) output.say(`wstun: ${error.message}`);
+      if (!isFinal) output.say(`${error.message}`);
     },
-    onFailed: (error, waitMs) => outage.handleFailed(error, waitMs),
+    onFailed: (error, waitMs) => outage.handleFailed(error, waitMs, !tether.awaitsPhone),
     onRoute: (notice) => reportRoute(notice, output, outage),
-    onTether: (notice) => reportTether(notice, output),
+    onTether: (notice) => tether.handle(notice),
     onBrowser: (notice) => reportBrowser(notice, output),
   };
 }

@@ -21,6 +21,9 @@ export const configOption = () =>
   );
 export const jsonOption = () => new Option('--json', 'print one JSON event per line on stdout');
 export const verboseOption = () => new Option('-v, --verbose', 'log at debug level, which shows destinations');
+const quietOption = () => new Option('-q, --quiet', 'print only what is wrong').conflicts('verbose');
+const logFormatOption = () =>
+  new Option('--log-format <form>', 'of stderr, one line each (default: json with --json)').choices(['text', 'json']);
 export const stateOption = (role: 'relay' | 'exit' | 'either') => {
   const whose = role === 'either' ? 'that of the relay or exit on this machine' : defaultStateDir(role, process.env);
   const option = new Option('--state <dir>', `directory of the keys and the access list (default: ${whose})`);
@@ -131,7 +134,10 @@ export function withWayOptions(command: Command): Command {
 }
 
 export function withOutputOptions(command: Command): Command {
-  return command.optionsGroup('Output:').addOption(jsonOption()).addOption(verboseOption());
+  const options = [jsonOption(), logFormatOption(), quietOption(), verboseOption()];
+  command.optionsGroup('Output:');
+  for (const option of options) command.addOption(option);
+  return command;
 }
 
 /** For commands whose options may also come from `wstun.toml` and from the environment. */

@@ -13,15 +13,18 @@ import { type ConfirmOptions, confirm } from './confirm.ts';
 import { type DialTexts, dialOptions } from './dial-options.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { stateDirFor } from './find-state.ts';
+import { isInForeground } from './foreground.ts';
 import { followHangups } from './hangups.ts';
 import { canPrompt, promptForInvite } from './invite-prompt.ts';
 import { OutageReport } from './outage-report.ts';
-import { Output, type OutputOptions } from './output.ts';
+import { type Output, type OutputOptions, runWithOutput } from './output.ts';
 import { proxyOptions } from './proxy-options.ts';
 import { type ReachTexts, reachOptions } from './reach-options.ts';
 import { reportRoute } from './route-report.ts';
+import { ServingScreen } from './serving-screen.ts';
 import { shellQuote } from './shell.ts';
 import { firstSignal } from './shutdown.ts';
+import { onEachLine } from './tether.ts';
 
 interface ExitCommand
   extends OutputOptions,
@@ -38,10 +41,13 @@ interface ExitCommand
 }
 
 /** @param given the arguments, joined */
-export async function runExit(settled: Settled, given: string | undefined): Promise<void> {
+export function runExit(settled: Settled, given: string | undefined): Promise<void> {
   const settledOptions = settled.options as unknown as ExitCommand;
   const options: ExitCommand = { ...settledOptions, invite: given ?? settledOptions.invite };
-  const output = new Output(options);
+  return runWithOutput(options, (output) => run(options, output, settled));
+}
+
+async function run(options: ExitCommand, output: Output, settled: Settled): Promise<NodeJS.Signals | undefined> {
   for (const warning of settled.warnings) output.logger.warn({}, warning);
   const state = stateDirFor('exit', options);
   const invite = (await findInvite(options)) ?? (await askForInvite(state, output));
@@ -73,18 +79,24 @@ export async function runExit(settled: Settled, given: string | undefined): Prom
     ...{ role: 'exit', state: exit.state, logger: output.logger },
     status: () => exit.status(),
   });
+  const screen = showScreen(exit, output, outage, options.inviteFile !== '-');
   const close = (graceMs?: number) => {
     outage.handleOver();
     return exit.close(graceMs);
   };
-  const ended = exit.ended.catch((error: unknown) => error);
-  const error = await Promise.race([ended, firstSignal(() => close(0)).then(() => undefined)]);
-  if (error instanceof WstunError) output.sayEnded(error);
+  const ended = exit.ended.then(
+    () => ({}),
+    (error: unknown) => ({ error }),
+  );
+  const signalled = firstSignal(() => close(0), output).then((signal) => ({ signal }));
+  const end: { error?: unknown; signal?: NodeJS.Signals } = await Promise.race([ended, signalled]);
+  if (end.error instanceof WstunError) output.sayFault(end.error);
   // Sessions that stand are as good as before, whatever ends the registration: they too may end by themselves.
-  output.say('wstun: draining; press Ctrl-C again to stop now');
+  screen.showClosing(end.error instanceof WstunError ? end.error : undefined);
   await close();
   await control.close();
-  if (error !== undefined) throw error;
+  if (end.error !== undefined) throw end.error;
+  return end.signal;
 }
 
 function applyTo(exit: Exit, output: Output): Following['apply'] {
@@ -105,14 +117,12 @@ function reports(output: Output, outage: OutageReport, exit: () => Exit): ExitEv
       outage.handleOver();
       if (first) return showReady(output, exit(), relay);
       output.event({ event: 'connected' });
-      output.say('wstun: registered again');
+      output.say('registered again');
     },
     onPartlyRegistered: ({ taken, of }) => {
       outage.handleOver();
       output.event({ event: 'partly-registered', keys: taken, of });
-      output.say(
-        `wstun: the relay accepts only ${taken} of this exit's ${of} clients at the moment. It rejects the others.`,
-      );
+      output.say(`the relay accepts only ${taken} of this exit's ${of} clients at the moment. It rejects the others.`);
     },
     onRoute: (notice) => reportRoute(notice, output, outage),
     onFailed: (error, waitMs) => outage.handleFailed(error, waitMs),
@@ -135,6 +145,20 @@ async function confirmOther(state: string, invite: string, options: ConfirmOptio
   await confirm(`This exit is ${from}. If it becomes ${to}, the invites that it has issued stop working.`, options);
 }
 
+function showScreen(exit: Exit, output: Output, outage: OutageReport, isStdinFree: boolean): ServingScreen {
+  const readsEnter = isStdinFree && process.stdin.isTTY === true && isInForeground();
+  const screen = new ServingScreen(exit, { output, outage, readsEnter });
+  const relay = exit.status().relay?.address;
+  if (output.live === undefined && relay !== undefined) output.say(`connecting to ${relay} …`);
+  screen.begin();
+  const handleEnter = () => {
+    output.live?.handleEnter();
+    if (outage.current !== undefined) exit.reconnect();
+  };
+  if (readsEnter) onEachLine(process.stdin, handleEnter);
+  return screen;
+}
+
 function missingInvite(): WstunError {
   return new WstunError('invite-missing', '', {
     fix: "Pass it as an argument, with --invite-file FILE, or in $WSTUN_INVITE. The relay's owner creates one with: wstun access add NAME --role exit.",
@@ -143,7 +167,7 @@ function missingInvite(): WstunError {
 
 function showReady(output: Output, { name, state }: Exit, relay: string): void {
   output.event({ event: 'ready', role: 'exit', name, relay });
-  output.say(`wstun exit "${name}" is registered at ${relay}`);
+  output.say(`the exit "${name}" is registered at ${relay}`);
   output.say(`Its keys, its access list and its invite are in ${state}.`);
   output.say(`Create an invite with: wstun access add NAME --state ${shellQuote(state)}`);
 }

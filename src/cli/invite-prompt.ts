@@ -1,8 +1,8 @@
 /** Asks for an invite on a terminal, without showing it: a scrollback keeps what was shown. */
 import { WstunError } from '../errors.ts';
 import { isWatched } from './confirm.ts';
+import { isInForeground } from './foreground.ts';
 import { PastedInvite, type PromptStep } from './pasted-invite.ts';
-import { isInForeground } from './tether.ts';
 
 /** The parts of a paste follow one another faster, also over a slow connection. */
 const QUIET_MS = 200;

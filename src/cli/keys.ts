@@ -8,7 +8,7 @@ import { RETIRED_DAYS } from '../state/retired-keys.ts';
 import { openExistingStateDir } from '../state/state-dir.ts';
 import { type ConfirmOptions, confirm } from './confirm.ts';
 import { findState, type StateOption, stateArgument } from './find-state.ts';
-import { Output, printLine } from './output.ts';
+import { printLine } from './output.ts';
 
 interface RotateOptions extends StateOption, ConfirmOptions {
   readonly forget?: boolean;
@@ -21,10 +21,19 @@ interface RotateOptions extends StateOption, ConfirmOptions {
 
 const NAMED = 5;
 
+/** For a person, on stderr. */
+interface Notes {
+  say(text: string): void;
+}
+
 /** stdout: the names that need new invites, one a line; or one JSON object. */
 export async function rotate(options: RotateOptions): Promise<void> {
   const { forget = false, dryRun = false, json = false } = options;
-  const output = new Output({ json });
+  const output: Notes = {
+    say: (text) => {
+      if (!json) process.stderr.write(`${text}\n`);
+    },
+  };
   const folder = folderOf(options);
   const state = await openExistingStateDir(findState(options));
   const entries = await accessFile(state).read();
@@ -53,7 +62,7 @@ function folderOf({ renewAll = false, out }: RotateOptions): string | undefined 
   return out;
 }
 
-function sayChanged(output: Output, path: string, forget: boolean, folder: string | undefined, count: number): void {
+function sayChanged(output: Notes, path: string, forget: boolean, folder: string | undefined, count: number): void {
   output.say('The keys were changed. A running relay or exit ends the sessions under the old keys within two seconds.');
   const reason = forget ? 'now fail like unknown ones' : `report for ${RETIRED_DAYS} days why they fail`;
   const renew = `Create a new one for each of these names with: wstun access renew NAME${stateArgument(path)}`;
@@ -61,7 +70,7 @@ function sayChanged(output: Output, path: string, forget: boolean, folder: strin
   output.say(`Old invites ${reason}. ${folder === undefined ? renew : renewed}`);
 }
 
-function sayOfExits(output: Output, entries: readonly AccessEntry[]): void {
+function sayOfExits(output: Notes, entries: readonly AccessEntry[]): void {
   if (entries.some(({ role }) => role === 'exit'))
     output.say('Start each exit in the list with its new invite. Then renew the invites of its clients there.');
 }

@@ -25,7 +25,7 @@ export function limitEvent({ by, how, value }: Limit) {
 
 export function limitText({ by, how, value }: Limit): string {
   const remedy = by === 'idleMs' ? 'wstun keeps them busy' : 'wstun changes links before that';
-  return `wstun: this network ${WHAT[how]} connections ${HOW_MUCH[by](value)}; ${remedy}`;
+  return `this network ${WHAT[how]} connections ${HOW_MUCH[by](value)}; ${remedy}`;
 }
 
 function sized(bytes: number): string {

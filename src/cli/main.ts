@@ -22,7 +22,7 @@ import { pingCommand, statusCommand } from './commands/status.ts';
 import { versionCommand } from './commands/version.ts';
 import { configureHelp } from './help-format.ts';
 import { holdsInvite, withoutSecrets } from './secret-arguments.ts';
-import { isTold } from './told.ts';
+import { isTold, markTold } from './told.ts';
 import { versionLine } from './version.ts';
 
 /** Never rejects. A fault ends the process, with the exit code of its class (docs/errors.md, "Exit codes"). */
@@ -41,7 +41,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     await buildProgram(args).parseAsync(await understand(args), { from: 'user' });
   } catch (error) {
-    const code = report(error, args);
+    const code = await report(error, args);
     await resetsAreOut();
     // Not just the exit code: a listener that is left must not keep a failed command alive.
     process.exit(code);
@@ -59,13 +59,35 @@ async function resetsAreOut(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
 }
 
-/** One line for a person, never a stack trace. */
-function report(error: unknown, args: readonly string[]): number {
-  // Commander has printed its own message by now; its code 0 is --help and --version.
-  if (error instanceof CommanderError) return error.exitCode === 0 || error.code === 'commander.help' ? 0 : 2;
-  const fault = error instanceof WstunError ? error : new WstunError('internal', String(error));
-  if (!isTold(error)) process.stderr.write(`wstun: ${withoutSecrets(fault.message, args)}\n`);
+/** One line for a person, never a stack trace; with `--json` also the event of the end. @returns the exit code */
+async function report(error: unknown, args: readonly string[]): Promise<number> {
+  const isCommanders = error instanceof CommanderError;
+  // --help and --version.
+  if (isCommanders && (error.exitCode === 0 || error.code === 'commander.help')) return 0;
+  const fault = isCommanders ? faultOfUsage(error) : faultOf(error);
+  if (isTold(error)) return fault.exitCode;
+  if (printsEvents(args)) {
+    const { Output } = await import('./output.ts');
+    if (isCommanders) markTold(fault);
+    new Output({ json: true }).end({ error: fault });
+  } else if (!isCommanders) process.stderr.write(`wstun: ${withoutSecrets(fault.message, args)}\n`);
   return fault.exitCode;
+}
+
+/** Commander prints it itself, where no program reads along. */
+function faultOfUsage({ message }: CommanderError): WstunError {
+  const fix = 'Run the command with --help, which shows its options.';
+  return new WstunError('bad-option', message.replace(/^error: /, ''), { fix });
+}
+
+function faultOf(error: unknown): WstunError {
+  return error instanceof WstunError ? error : new WstunError('internal', String(error));
+}
+
+/** A command that runs until it is told to end, and whose events are JSON. */
+function printsEvents(args: readonly string[]): boolean {
+  const [command = ''] = args[0] === 'wstun' ? args.slice(1) : args;
+  return args.includes('--json') && ['client', 'relay', 'exit', 'quickstart'].includes(command);
 }
 
 /** @param args what was typed, whose secrets no message repeats */

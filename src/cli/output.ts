@@ -1,27 +1,65 @@
 /** What commands print. stdout: results and, with `--json`, an event per line. stderr: texts for a person, and logs. */
-import type { WstunError } from '../errors.ts';
-import type { Logger } from '../observability/logger.ts';
-import { createLogger, type LeveledLogger, type LogLevel } from '../observability/stderr-logger.ts';
-import { markTold } from './told.ts';
+import { WstunError } from '../errors.ts';
+import { createJsonLogger } from '../observability/json-logger.ts';
+import type { LeveledLogger, Logger, LogLevel } from '../observability/logger.ts';
+import { createTextLogger } from '../observability/text-logger.ts';
+import { LiveLines, type LiveSource } from './live-lines.ts';
+import { withoutSecrets } from './secret-arguments.ts';
+import { type Level, logLine, sentenceLine, type TimeStyle } from './terminal/log-line.ts';
+import { safeLines } from './terminal/safe-text.ts';
+import { terminalStyle } from './terminal-style.ts';
+import { isTold, markTold } from './told.ts';
 
 export interface OutputOptions {
   readonly json?: boolean | undefined;
   readonly verbose?: boolean | undefined;
-  /** Logs warnings only. */
-  readonly quiet?: boolean;
+  /** Only what is wrong, and what was asked for. */
+  readonly quiet?: boolean | undefined;
+  /** Logs only what is wrong. */
+  readonly fewLogs?: boolean | undefined;
+  /** Another program has the terminal: lines say whose they are, and have no time. Implies `fewLogs`. */
+  readonly isBeside?: boolean | undefined;
+  /** Of stderr. Default: `json` with `json`, else `text`. */
+  readonly logFormat?: 'text' | 'json' | undefined;
 }
 
 export class Output {
   readonly json: boolean;
   readonly logger: Logger;
+  /** The lines at the bottom of the terminal, where there can be some. */
+  readonly live: LiveLines | undefined;
+  readonly hasColours: boolean;
+  /** Of the terminal; where there is none, whoever reads it has room. */
+  get columns(): number {
+    return process.stderr.isTTY === true ? process.stderr.columns : Number.POSITIVE_INFINITY;
+  }
+
   private readonly log: LeveledLogger;
   private readonly usual: LogLevel;
+  private readonly isJsonLog: boolean;
+  private readonly isQuiet: boolean;
+  private readonly timeStyle: TimeStyle;
+  private hasSpoken = false;
+  private hasEnded = false;
 
   constructor(options: OutputOptions) {
-    this.json = options.json ?? false;
-    const human = !this.json && process.stderr.isTTY === true;
-    this.usual = options.quiet ? 'warn' : 'info';
-    this.log = createLogger({ level: options.verbose ? 'debug' : this.usual, human });
+    const { json = false, verbose = false, quiet = false, logFormat = json ? 'json' : 'text' } = options;
+    const { isBeside = false, fewLogs = isBeside } = options;
+    this.usual = quiet || fewLogs ? 'warn' : 'info';
+    const level = verbose ? 'debug' : this.usual;
+    const style = terminalStyle({ isTTY: process.stderr.isTTY === true, env: process.env });
+    this.json = json;
+    this.isQuiet = quiet;
+    this.isJsonLog = logFormat === 'json';
+    this.hasColours = style.hasColours;
+    this.timeStyle = isBeside ? 'none' : process.stderr.isTTY === true ? 'terminal' : 'file';
+    const isLive = style.isLive && !json && !quiet && !this.isJsonLog && !isBeside;
+    this.live = isLive ? new LiveLines(process.stderr) : undefined;
+    this.log = this.isJsonLog
+      ? createJsonLogger(level)
+      : createTextLogger(level, (of, message, fields) =>
+          this.write(`${logLine(Date.now(), this.timeStyle, of, message, fields)}\n`),
+        );
     this.logger = this.log;
   }
 
@@ -31,21 +69,93 @@ export class Output {
   }
 
   /** One line of JSON on stdout, only with `--json`. */
-  event(event: { readonly event: string; readonly [field: string]: unknown }): void {
-    if (this.json) printLine(JSON.stringify(event));
+  event({ event, ...fields }: { readonly event: string; readonly [field: string]: unknown }): void {
+    if (this.json) printLine(JSON.stringify({ event, time: new Date().toISOString(), ...fields }));
   }
 
-  /** The fault that ends a client or an exit. Printed at once, on stderr also with `--json`. */
-  sayEnded(error: WstunError): void {
+  /** A sentence about what has happened, on stderr. With `--json` its event says it. */
+  say(text: string, level: Exclude<Level, 'debug'> = 'info'): void {
+    if (this.json || (this.isQuiet && level === 'info')) return;
+    this.hasSpoken = true;
+    if (this.isJsonLog) return this.logger[level]({}, text);
+    this.write(`${sentenceLine(Date.now(), this.timeStyle, text)}\n`);
+  }
+
+  /**
+   * Lines to read and to paste, on stderr. `isNeeded`: what was asked for depends on it, so that `--quiet` keeps it.
+   * They are not for programs: where these read stderr, `instead` is said.
+   */
+  show(text: string, { instead, isNeeded = false }: { readonly instead: string; readonly isNeeded?: boolean }): void {
+    if (this.isJsonLog) return this.say(instead);
+    if (this.json || (this.isQuiet && !isNeeded)) return;
+    this.hasSpoken = true;
+    this.write(`${safeLines(text)}\n`);
+  }
+
+  /** As `show`, of lines with colours of our own, in which nothing of others is. */
+  draw(text: string): void {
+    if (!this.json && !this.isJsonLog) this.write(`${text}\n`);
+  }
+
+  /** A result, on stdout. The terminal may be the same. */
+  result(line: string): void {
+    if (this.live === undefined || process.stdout.isTTY !== true) printLine(line);
+    else this.live.print(`${line}\n`);
+  }
+
+  /** Lines at the bottom of the terminal, from now on; without effect where there can be none. */
+  follow(source: LiveSource): void {
+    this.live?.follow(source);
+  }
+
+  /** Why a client or an exit ends, as soon as it is known; on stderr also with `--json`. Once for each fault. */
+  sayFault(error: WstunError): void {
+    if (isTold(error)) return;
     markTold(error);
-    this.event({ event: 'ended', code: error.code, message: error.message });
-    process.stderr.write(`wstun: ${error.message}\n`);
+    const { code } = error;
+    const message = withoutSecrets(error.message, process.argv.slice(2));
+    if (this.isJsonLog) return this.logger.error({ code }, message);
+    // A command that has not begun has no history: when it failed is of no interest.
+    const line = this.hasSpoken ? sentenceLine(Date.now(), this.timeStyle, message) : `wstun: ${safeLines(message)}`;
+    this.write(`${line}\n`);
   }
 
-  /** For a person, on stderr, not with `--json`. */
-  say(text: string): void {
-    if (!this.json) process.stderr.write(`${text}\n`);
+  /** The last event, whatever the end. @param error why, if it is no ordinary end */
+  end({ error, signal }: { readonly error?: unknown; readonly signal?: string | undefined }): void {
+    if (this.hasEnded) return;
+    this.hasEnded = true;
+    this.live?.stop();
+    const fault = error === undefined ? undefined : faultOf(error);
+    if (fault !== undefined) this.sayFault(fault);
+    if (fault !== undefined && error instanceof Error) markTold(error);
+    if (fault === undefined && this.hasSpoken) this.say(signal === undefined ? 'ended' : `ended by ${signal}`);
+    const why = fault && { message: withoutSecrets(fault.message, process.argv.slice(2)) };
+    this.event({ event: 'ended', code: fault?.code ?? null, ...why, ...(signal !== undefined && { signal }) });
   }
+
+  private write(text: string): void {
+    if (this.live === undefined) process.stderr.write(text);
+    else this.live.print(text);
+  }
+}
+
+/** Runs a command to its end, which is its last event. */
+export async function runWithOutput(
+  options: OutputOptions,
+  run: (output: Output) => Promise<NodeJS.Signals | undefined>,
+): Promise<void> {
+  const output = new Output(options);
+  try {
+    const signal = await run(output);
+    output.end({ signal });
+  } catch (error) {
+    output.end({ error });
+    throw error;
+  }
+}
+
+function faultOf(error: unknown): WstunError {
+  return error instanceof WstunError ? error : new WstunError('internal', String(error));
 }
 
 export function printLine(line: string): void {

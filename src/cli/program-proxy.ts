@@ -133,7 +133,7 @@ async function startOwn(
     ...{ invite, signal, limitMs: CONNECT_LIMIT_MS, logger: output.logger },
     onAttemptFailed: ({ message }) => {
       // Else the owner of the events says it.
-      if (events === undefined && message !== said) output.say(`wstun: ${message} Trying again.`);
+      if (events === undefined && message !== said) output.say(`${message} Trying again.`);
       said = message;
     },
   });

@@ -8,7 +8,7 @@ const INK = '\u001b[38;5;16;48;5;231m';
 const PLAIN = '\u001b[0m';
 
 /** @param colours false: assumes a dark background and draws the light modules */
-export function drawQr(text: string, colours: boolean): string {
+export function drawQr(text: string, colours: boolean): { readonly text: string; readonly columns: number } {
   const { data, size } = encode(text, { border: QUIET_ZONE, ecc: 'L', boostEcc: true });
   const isDark = (x: number, y: number): boolean => data[y]?.[x] ?? false;
   const lines: string[] = [];
@@ -16,7 +16,7 @@ export function drawQr(text: string, colours: boolean): string {
     const cells = Array.from({ length: size }, (_, x) => cell(isDark(x, y) === colours, isDark(x, y + 1) === colours));
     lines.push(colours ? `${INK}${cells.join('')}${PLAIN}` : cells.join(''));
   }
-  return lines.join('\n');
+  return { text: lines.join('\n'), columns: size };
 }
 
 function cell(upper: boolean, lower: boolean): string {

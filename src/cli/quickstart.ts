@@ -10,22 +10,28 @@ import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { isLoopback } from '../proxy/listen-check.ts';
 import { reports } from './client.ts';
 import { OutageReport } from './outage-report.ts';
-import { Output, type OutputOptions } from './output.ts';
+import { type Output, type OutputOptions, runWithOutput } from './output.ts';
 import { browserLines } from './proxy-usage.ts';
 import { shellQuote } from './shell.ts';
 import { firstSignal } from './shutdown.ts';
+import { TetherReport } from './tether.ts';
 
 /** Only this exit knows the name: names are resolved at the exit. Chromium sends nothing for 127.0.0.1 to its proxy. */
 const PAGE_HOST = 'hello.wstun.internal';
 
 const DRAIN_MS = 1000;
 
-export async function runQuickstart(options: OutputOptions & { readonly listen: HostPort }): Promise<void> {
+type QuickstartCommand = OutputOptions & { readonly listen: HostPort };
+
+export function runQuickstart(options: QuickstartCommand): Promise<void> {
+  return runWithOutput({ ...options, fewLogs: true }, (output) => run(options, output));
+}
+
+async function run(options: QuickstartCommand, output: Output): Promise<NodeJS.Signals | undefined> {
   if (!isLoopback(options.listen.host))
     throw new WstunError('open-to-network', options.listen.host, {
       fix: `The quickstart is only for this machine: --listen 127.0.0.1:${options.listen.port}.`,
     });
-  const output = new Output({ ...options, quiet: true });
   const directory = await mkdtemp(join(tmpdir(), 'wstun-quickstart-'));
   const stack = await startStack(directory, options.listen, output).catch(async (error: unknown) => {
     await rm(directory, { recursive: true, force: true });
@@ -38,8 +44,9 @@ export async function runQuickstart(options: OutputOptions & { readonly listen: 
     stack.page.closeAllConnections();
     await rm(directory, { recursive: true, force: true });
   };
-  await Promise.race([stack.client.ended, firstSignal(() => end(0))]);
+  const signal = await Promise.race([stack.client.ended.then(() => undefined), firstSignal(() => end(0), output)]);
   await end(DRAIN_MS);
+  return signal;
 }
 
 async function startStack(directory: string, listen: HostPort, output: Output) {
@@ -57,9 +64,9 @@ async function startStack(directory: string, listen: HostPort, output: Output) {
   const showReady = () => {
     const at = formatHostPort(client.listen);
     output.event({ event: 'ready', role: 'quickstart', listen: at, relay: relay.url, url });
-    output.say(describe(client.listen, relay.url, url));
+    output.show(describe(client.listen, relay.url, url), { instead: `ready: the proxy is on ${at}`, isNeeded: true });
   };
-  const events = reports(output, new OutageReport(output), showReady);
+  const events = reports(output, new OutageReport(output), new TetherReport(output), showReady);
   const client: Client = await startClient({ invite, listen, events, proxy: 'none', logger: output.logger });
   return { page, relay, client };
 }

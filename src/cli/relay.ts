@@ -10,8 +10,9 @@ import type { Settled } from './config/settle.ts';
 import { type DialTexts, dialOptions } from './dial-options.ts';
 import { stateArgument, stateDirFor } from './find-state.ts';
 import { followHangups } from './hangups.ts';
-import { Output, type OutputOptions, printLine } from './output.ts';
+import { type Output, type OutputOptions, runWithOutput } from './output.ts';
 import { passedSockets } from './passed-sockets.ts';
+import { ServingScreen } from './serving-screen.ts';
 import { firstSignal } from './shutdown.ts';
 
 interface RelayCommand
@@ -35,11 +36,14 @@ interface RelayCommand
   readonly resumeWindow?: number;
 }
 
-export async function runRelay(settled: Settled): Promise<void> {
+export function runRelay(settled: Settled): Promise<void> {
   const given = settled.options as unknown as Omit<RelayCommand, 'listen'> & Partial<Pick<RelayCommand, 'listen'>>;
   const port = given.acme === undefined ? 8080 : 443;
   const options: RelayCommand = { ...given, listen: given.listen ?? [{ host: '0.0.0.0', port }] };
-  const output = new Output(options);
+  return runWithOutput(options, (output) => run(options, output, settled));
+}
+
+async function run(options: RelayCommand, output: Output, settled: Settled): Promise<NodeJS.Signals> {
   for (const warning of settled.warnings) output.logger.warn({}, warning);
   const passed = passedSockets(process.env, process.pid);
   const { resumeWindow, tlsCert, tlsKey, tlsSelfSigned, publicAddress, acme, ...rest } = options;
@@ -54,7 +58,7 @@ export async function runRelay(settled: Settled): Promise<void> {
     logger: output.logger,
   });
   // Before anybody hears that it is ready: a signal that follows at once is to drain, not to kill.
-  const signalled = firstSignal(() => relay.close(0));
+  const signalled = firstSignal(() => relay.close(0), output);
   const config = followConfig({
     ...{ settled, output, live: LIVE_KEYS.relay, apply: applyTo(relay, output) },
     mayChange: (key, before, after) => key !== 'decoy' || kindOfDecoy(before) === kindOfDecoy(after),
@@ -77,7 +81,7 @@ export async function runRelay(settled: Settled): Promise<void> {
     ...(invite && { invite }),
   });
   const said = urlSource === 'remembered' ? ' (remembered from an earlier --url)' : '';
-  output.say(`wstun relay is ready on ${listen.join(', ')}; clients reach it at ${urls.join(' or ')}${said}`);
+  output.say(`the relay is ready on ${listen.join(', ')}; clients reach it at ${urls.join(' or ')}${said}`);
   if (pins.length > 0)
     output.say(`The certificate is self-signed. New invites have the pin of its key: ${pins.join(', ')}`);
   if (certificate === 'awaited') output.say('No client can connect before the first certificate is there.');
@@ -96,10 +100,13 @@ export async function runRelay(settled: Settled): Promise<void> {
     ...{ role: 'relay', state: relay.state, logger: output.logger },
     status: () => relay.status(),
   });
-  await signalled;
-  output.say('wstun: draining; press Ctrl-C again to stop now');
+  const screen = new ServingScreen(relay, { output, readsEnter: false });
+  screen.begin();
+  const signal = await signalled;
+  screen.showClosing();
   await relay.close();
   await control.close();
+  return signal;
 }
 
 function applyTo(relay: Relay, output: Output): Following['apply'] {
@@ -155,7 +162,8 @@ function acmeOf(options: RelayCommand): Pick<RelayOptions, 'acme'> {
 
 /** The line itself goes to stdout: it is a result, and a secret that has no place among logs. */
 function showFirstInvite(output: Output, invite: string): void {
-  output.say('\nPaste this line on the laptop. It is a secret, and is shown only once:\n');
-  if (!output.json) printLine(`  wstun client ${invite}`);
-  output.say('');
+  output.show('\nPaste this line on the laptop. It is a secret, and is shown only once:\n', {
+    instead: 'the line for the laptop is on stdout, a secret that is shown only once',
+  });
+  if (!output.json) output.result(`  wstun client ${invite}`);
 }

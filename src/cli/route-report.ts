@@ -31,11 +31,11 @@ function textOf(notice: RouteNotice): string {
   if (notice.type === 'trying' && notice.attempts.length === 0)
     return `wstun: the PAC file has not come yet, which says by which proxy to reach ${new URL(notice.relay).host}`;
   if (notice.type === 'trying')
-    return `wstun: no link to ${new URL(notice.relay).host} after ${seconds(notice.forMs)}: ${attemptTexts(notice.attempts).join('; ')}`;
+    return `no link to ${new URL(notice.relay).host} after ${seconds(notice.forMs)}: ${attemptTexts(notice.attempts).join('; ')}`;
   const failed = notice.failed.map((one) => ({ ...one, state: 'failed' as const }));
   const others: readonly Attempt[] = [...failed, ...notice.unfinished];
   const all = [notice.route, ...others.map(({ route }) => route)];
-  return [`wstun: connected ${describeRoute(notice.route, all)}`, ...attemptTexts(others, all)].join('; ');
+  return [`connected ${describeRoute(notice.route, all)}`, ...attemptTexts(others, all)].join('; ');
 }
 
 function attemptTexts(attempts: readonly Attempt[], all = attempts.map(({ route }) => route)): readonly string[] {

@@ -21,7 +21,7 @@ const MISSING = 127;
 /** Ends the process with the exit code of the program. */
 export async function runRun(program: string, args: readonly string[], command: Command): Promise<void> {
   const options = command.opts<RunOptions>();
-  const output = new Output({ ...options, quiet: true });
+  const output = new Output({ ...options, isBeside: true });
   const { value: proxy, signal } = await untilSignal((signal) => openProgramProxy(command, { output, signal }));
   if (proxy === undefined) {
     process.exitCode = 128 + constants.signals[signal ?? 'SIGTERM'];
@@ -34,14 +34,14 @@ export async function runRun(program: string, args: readonly string[], command: 
     process.exitCode = await runProgram({ program, args, env, hasTerminal: hasTerminal() });
   } catch (error) {
     if (!(error instanceof WstunError)) throw error;
-    output.say(`wstun: ${error.message}`);
+    output.say(`${error.message}`);
     process.exitCode = error.fault === 'program-missing' ? MISSING : NOT_STARTED;
   } finally {
     await own?.close(0);
   }
   const fault = finalFault?.();
   // While the program ran, its terminal was not ours to write to.
-  if (fault !== undefined) output.say(`wstun: the tunnel ended while the program ran: ${fault.message}`);
+  if (fault !== undefined) output.say(`the tunnel ended while the program ran: ${fault.message}`);
 }
 
 /** What has ended the client for good, when it is asked for. */

@@ -10,7 +10,7 @@ const SHORT_ONLY =
   'MTU). Try "ip link set dev DEVICE mtu 1280" here, or "sysctl net.ipv4.tcp_mtu_probing=1" at the relay.';
 
 export function stallText({ silentMs, streams, links, onlyShort, error }: Stall): string {
-  const held = `wstun: nothing has arrived for ${seconds(silentMs)}; ${counted(streams)} waiting. wstun keeps trying.`;
+  const held = `nothing has arrived for ${seconds(silentMs)}; ${counted(streams)} waiting. wstun keeps trying.`;
   if (onlyShort) return `${held} ${SHORT_ONLY}`;
   if (error !== undefined) return `${held} ${error.message}`;
   return links === 0

@@ -9,7 +9,7 @@ export function reportBrowser(notice: BrowserNotice, output: Output): void {
     const { code, message } = notice.error;
     const waitMs = 'waitMs' in notice ? notice.waitMs : undefined;
     output.event({ event: `browser-${type}`, code, message, ...(waitMs !== undefined && { waitMs }) });
-    output.say(`wstun: ${message}${waitMs === undefined || waitMs === 0 ? '' : ` Next start in ${seconds(waitMs)}.`}`);
+    output.say(`${message}${waitMs === undefined || waitMs === 0 ? '' : ` Next start in ${seconds(waitMs)}.`}`);
   } else {
     output.event({ event: `browser-${type}`, ...rest });
     output.say(sentenceOf(notice));
@@ -17,9 +17,9 @@ export function reportBrowser(notice: BrowserNotice, output: Output): void {
 }
 
 function sentenceOf(notice: Exclude<BrowserNotice, { error: unknown }>): string {
-  if (notice.type === 'connected') return 'wstun: the browser is ready to carry connections';
-  if (notice.program === undefined) return 'wstun: opening a page in the default browser; keep that tab open';
+  if (notice.type === 'connected') return 'the browser is ready to carry connections';
+  if (notice.program === undefined) return 'opening a page in the default browser; keep that tab open';
   const why = process.getuid?.() === 0 ? ', which does not work for root' : '';
   const hint = notice.sandbox === false ? `, without its sandbox${why}` : '';
-  return `wstun: starting ${notice.program} without a window${hint}`;
+  return `starting ${notice.program} without a window${hint}`;
 }

@@ -2,6 +2,8 @@
 import { formatIp } from '../net/ip.ts';
 import type { Target } from '../protocol/target.ts';
 
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
 /** Of pino, for example. */
 export interface Logger {
   debug(fields: object, message: string): void;
@@ -21,4 +23,9 @@ export function describeTarget(target: Target): {
   const { kind, port } = target;
   if (kind === 'name') return { kind, host: target.name, port };
   return { kind: target.ip.length === 4 ? 'ipv4' : 'ipv6', host: formatIp(target.ip), port };
+}
+
+export interface LeveledLogger extends Logger {
+  /** Can be set: what is below it is not logged. */
+  level: string;
 }

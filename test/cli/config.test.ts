@@ -16,7 +16,14 @@ import { tempDir } from '../support/temp-dir.ts';
 const SAMPLES: Readonly<Record<string, string>> = {
   ...{ listen: '127.0.0.1:1090', admin: '[::1]:9', 'acme-http': '0.0.0.0:80', 'connect-to': '192.0.2.1:443' },
   ...{ user: 'me:secret', 'acme-eab': 'id:a2V5', header: 'X-Test: 1', sni: 'name.example', path: '/some/path' },
-  ...{ encryption: 'on', transport: 'http', prefer: 'ipv6', links: '3', 'link-max-bytes': '16384' },
+  ...{
+    encryption: 'on',
+    transport: 'http',
+    'log-format': 'text',
+    prefer: 'ipv6',
+    links: '3',
+    'link-max-bytes': '16384',
+  },
   ...{ 'link-max-age': '60', 'resume-window': '30', 'max-pending-per-address': '7', dns: '192.0.2.53' },
   ...{ 'public-address': '192.0.2.9', via: 'socks5://192.0.2.1:1080', proxy: 'http://192.0.2.1:3128' },
   ...{ 'tls-pin': `sha256/${'A'.repeat(43)}=`, url: 'wss://relay.example.org', 'trust-proxy': '10.0.0.0/8' },

@@ -26,13 +26,13 @@ describe('the report of an outage', () => {
     const { report, said, events } = begin();
     report.handleFailed(REFUSED, 700);
     report.handleFailed(REFUSED, 2_100);
-    expect(said).toEqual([`wstun: ${REFUSED.message} Next attempt in 0.7 s.`]);
+    expect(said).toEqual([`${REFUSED.message} Next attempt in 0.7 s.`]);
     await vi.advanceTimersByTimeAsync(9_900);
     report.handleFailed(UNREACHABLE, 7_000);
     expect(said).toHaveLength(2);
     await vi.advanceTimersByTimeAsync(200);
     expect(said[2]).toBe(
-      `wstun: not connected for 10.0 s: ${UNREACHABLE.message} wstun keeps trying, with pauses of up to a minute.`,
+      `not connected for 10.0 s: ${UNREACHABLE.message} wstun keeps trying, with pauses of up to a minute.`,
     );
     expect(events.at(-1)).toMatchObject({ event: 'waiting', code: 'WSTUN-E201', forMs: 10_000 });
     await vi.advanceTimersByTimeAsync(300_000);

@@ -33,17 +33,17 @@ describe('the QR code', () => {
     ['http://[fd00:1234:5678:9abc:def0:1234:5678:9abc]:65535/#'],
   ])('a QR code of %s… can be decoded, in colours and on a dark background', (base) => {
     const url = base + secretToText(createSecret());
-    expect(decodeQR(photograph(drawQr(url, true), 0, 255))).toBe(url);
-    expect(decodeQR(photograph(drawQr(url, false), 255, 0))).toBe(url);
+    expect(decodeQR(photograph(drawQr(url, true).text, 0, 255))).toBe(url);
+    expect(decodeQR(photograph(drawQr(url, false).text, 255, 0))).toBe(url);
   });
 
   it('a QR code and its text fit a terminal of 80 columns and 24 lines', () => {
-    const lines = drawQr(`http://192.168.100.200:8808/#${secretToText(createSecret())}`, false).split('\n');
+    const lines = drawQr(`http://192.168.100.200:8808/#${secretToText(createSecret())}`, false).text.split('\n');
     expect(lines.length).toBeLessThanOrEqual(20);
     expect(lines[0]?.length).toBeLessThanOrEqual(40);
   });
 
   it('a QR code without colours consists of block characters only', () => {
-    expect(drawQr('http://192.168.1.5:8808/#x', false)).toMatch(/^[█▀▄ \n]+$/);
+    expect(drawQr('http://192.168.1.5:8808/#x', false).text).toMatch(/^[█▀▄ \n]+$/);
   });
 });

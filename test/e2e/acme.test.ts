@@ -176,7 +176,7 @@ it.each([
 ])('a relay %s says what to do, goes on trying, and ends at once when it is told to', async (_what, entry, code) => {
   const pebble = await startPebble({ names: { [NAME]: entry }, tlsPort: await freePort() });
   const relay = await startRelay({ args: acme(NAME, pebble) });
-  await until(() => relay.process.stderr.includes('"level":50'), 10_000);
+  await until(() => relay.process.stderr.includes('"level":"error"'), 10_000);
   expect(relay.process.stderr).toMatch(new RegExp(`"code":"${code}".*${NAME}.*There is no certificate yet`));
   relay.process.signal('SIGTERM');
   expect(await relay.process.exited).toBe(0);

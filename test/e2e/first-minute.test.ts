@@ -21,7 +21,8 @@ describe('quickstart', () => {
     process.signal('SIGINT');
     expect(await process.exited).toBe(0);
     expect(await readdir(tmp)).toEqual([]);
-    expect(process.stdout.trim().split('\n')).toHaveLength(1);
+    expect(process.events.map(({ event }) => event)).toEqual(['ready', 'ended']);
+    expect(process.stdout.trim().split('\n')).toHaveLength(2);
     expect(process.stderr).toBe('');
   });
 

@@ -103,9 +103,10 @@ async function connected({ process }: Run): Promise<Through> {
 
 /** What a person sees of it, with the names of the page; each once. */
 function sentencesOf({ process }: Run, names: readonly Name[]): readonly string[] {
-  const lines = process.stderr.split('\n').filter((line) => line.startsWith('wstun: '));
+  const said = /^(?:\S+Z )?wstun: /;
+  const lines = process.stderr.split('\n').filter((line) => said.test(line) && !line.includes('wstun: connecting to '));
   const shown = lines.map((line) => {
-    const sentence = line.replace(/^wstun: /, '').replace(/ Next attempt in [\d.]+ s\.$/, '');
+    const sentence = line.replace(said, '').replace(/ Next attempt in [\d.]+ s\.$/, '');
     return names.reduce((text, [found, shown]) => text.replaceAll(found, shown), sentence);
   });
   return [...new Set(shown)];

@@ -156,10 +156,17 @@ function targetOf(path: string): string {
   }
 }
 
+/** The lines on its stderr in which that is. */
+export function linesWith({ stderr }: { readonly stderr: string }, text: string): readonly string[] {
+  return stderr.split('\n').filter((line) => line.includes(text));
+}
+
 /** No line of a stack trace, no error-level log but of a fault that its owner can mend, no fault of wstun's own. */
 function refuseDefects(stderr: string): void {
   const found =
-    /^\s+at .*:\d+:\d+\)?$|"level":[56]0(?!.*"code":"WSTUN-E[1-8])|WSTUN-E900|[Uu]nhandled|[Dd]eprecat/m.exec(stderr);
+    /^\s+at .*:\d+:\d+\)?$|"level":"(?:error|fatal)"(?!.*"code":"WSTUN-E[1-8])|^\S+Z error: (?!.*code=WSTUN-E[1-8])|WSTUN-E900|[Uu]nhandled|[Dd]eprecat/m.exec(
+      stderr,
+    );
   if (found) throw new Error(`wstun printed "${found[0]}":\n${stderr}`);
 }
 
