@@ -32,7 +32,7 @@ const OFFERED: readonly (readonly [typed: string, offered: readonly string[]])[]
   ['wstun client --link-', ['--link-max-age', '--link-max-bytes']],
   ['wstun client --tls-ca my', ['my ca.pem']],
   ['wstun relay --state sta', ['state']],
-  ['wstun client --json --tether --no-', ['--no-direct']],
+  ['wstun client --json --tether --no-', ['--no-direct', '--no-keep']],
   ['wstun help envi', ['environment']],
   ['wstun explain relay-untr', ['relay-untrusted']],
   ['wstun completions ', ['bash', 'fish', 'zsh']],
