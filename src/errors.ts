@@ -216,6 +216,12 @@ export const FAULTS = {
   }),
   'ping-lost': fault('network', 'WSTUN-E173', 'no answer came back in time'),
   'control-refused': fault('network', 'WSTUN-E174', 'the running wstun could not do it'),
+  'resolver-silent': fault('network', 'WSTUN-E175', 'the name servers of this machine give no answer for the relay', {
+    fix: 'Check that this machine is connected to a network, or set another name server. Without one: --connect-to ADDRESS:PORT with the address of the relay, or a proxy that resolves names.',
+  }),
+  'resolver-lies': fault('network', 'WSTUN-E176', 'the name server gives an address at which the relay is not', {
+    fix: 'If the network requires a login, open any http:// page in a browser. Else use another name server, or give the address of the relay: --connect-to ADDRESS:PORT.',
+  }),
   'bad-direct-rule': fault('usage', 'WSTUN-E180', 'this rule for hosts that go direct is not valid', {
     fix: 'Write NAME (which includes all names below it), IP or CIDR, and :PORT for one port only: --pac-direct corp.example,10.0.0.0/8,[fd00::/8]:443.',
   }),

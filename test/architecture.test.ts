@@ -116,12 +116,22 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'tether/browser': ['clock.ts', 'errors.ts', 'observability', 'tether/shared'],
   programs: ['clock.ts', 'errors.ts', 'net', 'observability', 'tether/browser'],
   control: ['async', 'clock.ts', 'errors.ts', 'state'],
+  doctor: [
+    'async',
+    'clock.ts',
+    'errors.ts',
+    'net',
+    'transport/connection/via.ts',
+    'transport/dial-obstacle.ts',
+    'tunnel/routes',
+  ],
   app: [
     'control',
     'acme',
     'assets.ts',
     'async',
     'clock.ts',
+    'doctor',
     'errors.ts',
     'memory',
     'net',
@@ -142,6 +152,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'cli/terminal',
     'app',
     'assets.ts',
+    'doctor/checks.ts',
+    'doctor/verdict.ts',
     'crypto/invite.ts',
     'crypto/pasted-text.ts',
     'crypto/relay-url.ts',
@@ -163,7 +175,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /**
  * Folders without sockets, files or clocks, and all that they may import of Node and npm. tsconfig.pure.json compiles
- * them without Node's types, all but crypto, whose ciphers are Node's, and async, whose AbortSignal is Node's. Of Node's globals they have the memory functions
+ * them without Node's types, all but crypto, whose ciphers are Node's, and async and doctor, whose AbortSignal is Node's. Of Node's globals they
+ * have the memory functions
  * of `Buffer` (tools/pure-globals.d.ts): protocol and mux would be slower without them.
  */
 const PURE: Readonly<Record<string, readonly string[]>> = {
@@ -180,10 +193,11 @@ const PURE: Readonly<Record<string, readonly string[]>> = {
   crypto: ['node:crypto', 'node:buffer', 'node:util', 'tweetnacl'],
   'proxy/http1': [],
   'cli/terminal': [],
+  doctor: [],
 };
 
 /** Folders that take a Clock. Only the named files call clocks, timers and random numbers that are no secrets. */
-const TAKES_CLOCK = /^(?:acme|async|transport|tunnel|tether|relay|state)\//;
+const TAKES_CLOCK = /^(?:acme|async|doctor|transport|tunnel|tether|relay|state)\//;
 const IS_CLOCK = ['tether/page/browser-clock.ts', 'tether/page/page-clock.ts'];
 const CALLS_CLOCK =
   /\bperformance\.now|\bDate\.now|\bnew Date\(\)|(?<!(?:clock|socket)\.)\bset(?:Timeout|Interval)\(|\bMath\.random|node:timers/i;
@@ -359,10 +373,10 @@ describe('the source', () => {
     expect(new Set(hidden.map(({ path }) => path))).toEqual(new Set(HOLDS_SECRETS));
   });
 
-  it('compiles every pure folder but async and crypto without the types of Node', () => {
+  it('compiles every pure folder but async, crypto and doctor without the types of Node', () => {
     const { include } = JSON.parse(readFileSync(join(SRC, '../tsconfig.pure.json'), 'utf8')) as { include: string[] };
     const compiled = (folder: string): boolean => include.some((path) => `src/${folder}/`.startsWith(`${path}/`));
-    expect(Object.keys(PURE).filter((folder) => !compiled(folder))).toEqual(['async', 'crypto']);
+    expect(Object.keys(PURE).filter((folder) => !compiled(folder))).toEqual(['async', 'crypto', 'doctor']);
   });
 
   it('opens every file with a comment that says what it owns', () => {

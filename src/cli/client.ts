@@ -11,6 +11,7 @@ import { ClientScreen } from './client-screen.ts';
 import { type Following, followConfig } from './config/follow.ts';
 import { concernsWay, LIVE_KEYS } from './config/live.ts';
 import type { Settled } from './config/settle.ts';
+import { FirstFailure } from './first-failure.ts';
 import { followHangups } from './hangups.ts';
 import { limitEvent, limitText } from './limit-report.ts';
 import { parseTether, parseViaBrowser } from './options.ts';
@@ -87,6 +88,7 @@ async function run(options: ClientCommand, output: Output, settled: Settled): Pr
   const outage = new OutageReport(output);
   let kept: Promise<void> = Promise.resolve();
   const tether = new TetherReport(output);
+  const firstFailure = new FirstFailure(output, options, invite.text);
   const showReady = () => {
     const { listen } = client;
     kept = kept.then(() => invite.prove());
@@ -106,7 +108,7 @@ async function run(options: ClientCommand, output: Output, settled: Settled): Pr
     ...(browserArg && { browserArgs: browserArg }),
     ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
     ...(linkMaxAge !== undefined && { linkMaxAgeMs: linkMaxAge }),
-    events: reports(output, outage, tether, showReady),
+    events: firstFailure.follow(reports(output, outage, tether, showReady)),
     logger: output.logger,
   });
   kept = invite.keep();

@@ -47,6 +47,12 @@ export const viaOption = () =>
     'proxy through which targets are dialled: http, socks4, socks4a, socks5 or socks5h://[user:pass@]host:port; rules are checked first, on addresses; $WSTUN_VIA hides a password from `ps`',
   );
 
+/** Of a client's proxy. */
+export const listenOption = () => {
+  const option = new Option('--listen <host:port>', 'address of the proxy').argParser(parseHostPort);
+  return option.default({ host: '127.0.0.1', port: 1080 }, '127.0.0.1:1080');
+};
+
 export const userOption = (what: string) =>
   new Option('--user <name:pass>', what).argParser(parseCredentials).env('WSTUN_USER');
 

@@ -8,6 +8,7 @@ import { browserCommand } from './commands/browser.ts';
 import { clientCommand } from './commands/client.ts';
 import { completionsCommand } from './commands/completions.ts';
 import { configCommand } from './commands/config.ts';
+import { doctorCommand } from './commands/doctor.ts';
 import { envCommand } from './commands/env.ts';
 import { exitCommand } from './commands/exit.ts';
 import { explainCommand } from './commands/explain.ts';
@@ -100,7 +101,7 @@ export function buildProgram(args: readonly string[]): Command {
     .addHelpText('after', PROGRAM_EXAMPLES);
   const commands = [
     ...[clientCommand, runCommand, browserCommand, envCommand, profilesCommand, forgetCommand],
-    ...[statusCommand, pingCommand],
+    ...[statusCommand, pingCommand, doctorCommand],
     ...[relayCommand, exitCommand, accessCommand, keysCommand, configCommand, quickstartCommand],
     ...[helpCommand, explainCommand, completionsCommand, manCommand, versionCommand],
   ];

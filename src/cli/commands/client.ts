@@ -1,10 +1,11 @@
 /** `wstun client`: its options, and what `--help` says. */
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import {
   encryptionOption,
   linkAgeOption,
   linkBytesOption,
   linksOption,
+  listenOption,
   onceOption,
   resumeWindowOption,
   SESSION_GROUP,
@@ -17,7 +18,6 @@ import {
   withWayOptions,
   yesOption,
 } from '../command-options.ts';
-import { parseHostPort } from '../options.ts';
 import { pasted } from '../secret-arguments.ts';
 
 export function clientCommand(): Command {
@@ -73,11 +73,6 @@ export function clientCommand(): Command {
     });
   return withConfigOption(withOutputOptions(withWayOptions(command)), 'client');
 }
-
-const listenOption = () => {
-  const option = new Option('--listen <host:port>', 'address of the proxy').argParser(parseHostPort);
-  return option.default({ host: '127.0.0.1', port: 1080 }, '127.0.0.1:1080');
-};
 
 const CLIENT_EXAMPLES = `
 Examples:

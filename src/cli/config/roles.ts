@@ -17,6 +17,11 @@ export function allSettings(): Readonly<Record<Role, readonly Setting[]>> {
   return { client: of('client'), relay: of('relay'), exit: of('exit') };
 }
 
+/** The same of a command that has options of its own beside some of the client's. @throws WstunError as of `settle` */
+export async function settleLikeClient(command: Command): Promise<Settled> {
+  return await settle({ role: 'client', command, environment: process.env, settings: allSettings() });
+}
+
 /** What a parsed command runs with. @throws WstunError as of `settle` */
 export async function settleCommand(role: Role, command: Command): Promise<Settled> {
   const settings = { ...allSettings(), [role]: settingsOf(command) };

@@ -113,7 +113,8 @@ const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
 
-function inspectorOf(issuers: readonly string[]): string | undefined {
+/** A product that inspects TLS. @param issuers of a chain */
+export function inspectorOf(issuers: readonly string[]): string | undefined {
   return INSPECTORS.find(([, issuer]) => issuers.some((text) => issuer.test(text)))?.[0];
 }
 
@@ -140,7 +141,8 @@ function namesIn({ subjectAltName = '' }: CertificateText): string {
   return `${names.slice(0, MAX_NAMES).join(', ')}${more}`;
 }
 
-function issuerIn({ issuer }: CertificateText): string {
+/** Its name, in quotes. */
+export function issuerIn({ issuer }: Pick<CertificateText, 'issuer'>): string {
   const value = (key: string): string | undefined => new RegExp(`^${key}=(.*)$`, 'm').exec(issuer)?.[1];
   const parts = [value('CN'), value('O')].filter((part) => part !== undefined && part !== '');
   return parts.length === 0 ? 'an issuer without a name' : `"${shown(parts.join(', '))}"`;

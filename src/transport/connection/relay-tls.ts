@@ -14,7 +14,14 @@ import {
 import type { Clock } from '../../clock.ts';
 import type { WstunError } from '../../errors.ts';
 import { familyOf } from './address-family.ts';
-import { certificateFault, type Judgement, otherKeyFault, type SeenCertificate } from './certificate-faults.ts';
+import {
+  certificateFault,
+  inspectorOf,
+  issuerIn,
+  type Judgement,
+  otherKeyFault,
+  type SeenCertificate,
+} from './certificate-faults.ts';
 import { trustedCertificates } from './system-certificates.ts';
 import { type Pin, pinOf } from './tls-pin.ts';
 import { type KeptSession, TlsSessions } from './tls-sessions.ts';
@@ -47,6 +54,25 @@ let usualContext: SecureContext | undefined;
 
 /** Why the certificates of sockets were not accepted. */
 const rejections = new WeakMap<object, WstunError>();
+
+/** Of a certificate that was accepted. */
+export interface AcceptedCertificate {
+  /** In quotes. */
+  readonly issuer: string;
+  /** Ms since 1970. */
+  readonly validTo: number;
+  /** For its key alone, whoever has issued it. */
+  readonly isPinned: boolean;
+  /** A product that inspects TLS. */
+  readonly inspector: string | undefined;
+}
+
+const accepted = new WeakMap<object, AcceptedCertificate>();
+
+/** Undefined: none was accepted on that socket, or a session was resumed, which shows none. */
+export function acceptedCertificateOf(socket: object): AcceptedCertificate | undefined {
+  return accepted.get(socket);
+}
 
 /** Why the certificate of a socket was not accepted; undefined: no certificate was rejected. */
 export function certificateFaultOf(socket: object): WstunError | undefined {
@@ -139,14 +165,27 @@ export class RelayTls {
     const { pins = [], onlyPins = [] } = this.#options;
     const certificate = socket.getPeerX509Certificate();
     const pin = certificate && pinOf(certificate);
-    const accepted = onlyPins.length > 0 ? onlyPins : pins;
-    if (pin !== undefined && accepted.includes(pin)) return { until: Number.POSITIVE_INFINITY };
-    if (onlyPins.length > 0) return { fault: otherKeyFault(seen(certificate, pin), judgement) };
+    const good = onlyPins.length > 0 ? onlyPins : pins;
+    const isPinned = pin !== undefined && good.includes(pin);
+    if (certificate !== undefined) accepted.set(socket, acceptedOf(certificate, isPinned));
+    if (isPinned) return { until: Number.POSITIVE_INFINITY };
+    const verdict = this.judgeUnpinned(socket, seen(certificate, pin), judgement);
+    if ('fault' in verdict) accepted.delete(socket);
+    return verdict;
+  }
+
+  private judgeUnpinned(
+    socket: TLSSocket,
+    certificate: SeenCertificate,
+    judgement: Judgement,
+  ): { fault: WstunError } | { until: number } {
+    const { onlyPins = [] } = this.#options;
+    if (onlyPins.length > 0) return { fault: otherKeyFault(certificate, judgement) };
     // Node has the code of OpenSSL here; the types say Error.
     const code: unknown = socket.authorizationError;
     if (code === undefined || code === null)
-      return { until: certificate === undefined ? 0 : Date.parse(certificate.validTo) };
-    return { fault: certificateFault(String(code), seen(certificate, pin), judgement) };
+      return { until: certificate.validTo === '' ? 0 : Date.parse(certificate.validTo) };
+    return { fault: certificateFault(String(code), certificate, judgement) };
   }
 
   /** A name that the user chose for SNI is one that the user expects: fronts of another name are reached like that. */
@@ -177,10 +216,21 @@ export class RelayTls {
   }
 }
 
-function seen(certificate: X509Certificate | undefined, pin: Pin | undefined): SeenCertificate {
+/** Of a certificate and of those above it, that the server sent. */
+function issuersOf(certificate: X509Certificate | undefined): readonly string[] {
   const issuers: string[] = [];
   for (let at = certificate; at !== undefined && issuers.length < MAX_CHAIN; at = at.issuerCertificate)
     issuers.push(at.issuer);
+  return issuers;
+}
+
+function acceptedOf(certificate: X509Certificate, isPinned: boolean): AcceptedCertificate {
+  const inspector = inspectorOf(issuersOf(certificate));
+  return { issuer: issuerIn(certificate), validTo: Date.parse(certificate.validTo), isPinned, inspector };
+}
+
+function seen(certificate: X509Certificate | undefined, pin: Pin | undefined): SeenCertificate {
+  const issuers = issuersOf(certificate);
   const { issuer = '', subjectAltName, validFrom = '', validTo = '' } = certificate ?? {};
   return { issuer, subjectAltName, validFrom, validTo, pin, issuers };
 }

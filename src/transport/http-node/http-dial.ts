@@ -2,7 +2,6 @@
  * The client's half of an HTTP link, for one attempt: connections to the relay, HTTP/2 where TLS offers it, and what
  * the first answer means if it is no link. No error or log has the ticket, a path, or text of an unknown server.
  */
-import { once } from 'node:events';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
@@ -11,6 +10,7 @@ import { WstunError } from '../../errors.ts';
 import { answerFault, describeAnswer } from '../answer-faults.ts';
 import { type Connection, type ConnectionOptions, dialConnection } from '../connection/connection-dial.ts';
 import { requestFields } from '../connection/reach.ts';
+import { secured } from '../connection/secured.ts';
 import { HttpClientLink, type HttpClientOptions, type OpeningFault } from '../http/http-client-link.ts';
 import { MAX_UPS } from '../http/http-limits.ts';
 import type { AnswerHandler, HttpExchange, HttpRequester, LinkHttpRequest } from '../http/http-requester.ts';
@@ -52,25 +52,6 @@ export async function dialHttpLink(url: URL, options: DialHttpOptions): Promise<
     first.socket.destroy();
     if (!options.signal.aborted) first.handleFailed();
     throw error;
-  }
-}
-
-/** Waits for the TLS handshake, if there is one. Rejects with the fault of the dial. */
-async function secured(connection: Connection, { signal, clock = systemClock }: ConnectionOptions): Promise<void> {
-  const { socket, leftMs } = connection;
-  if (!(socket instanceof TLSSocket)) return;
-  const limit = new AbortController();
-  const timer = clock.setTimeout(() => limit.abort(), leftMs);
-  try {
-    await once(socket, 'secureConnect', { signal: AbortSignal.any([signal, limit.signal]) });
-    // Its certificate was not accepted.
-    if (socket.destroyed) throw connection.faultOf({ code: 'ECONNRESET' });
-  } catch (error) {
-    if (signal.aborted) throw new WstunError('dial-cancelled');
-    if (error instanceof WstunError) throw error;
-    throw connection.faultOf(limit.signal.aborted ? { code: 'ETIMEDOUT' } : { code: codeOf(error) });
-  } finally {
-    clock.clearTimeout(timer);
   }
 }
 

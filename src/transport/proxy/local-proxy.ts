@@ -10,7 +10,7 @@ import { formatHostPort, type HostPort } from '../../net/host-port.ts';
 import { askForTunnel } from './connect-exchange.ts';
 
 /** Where both listen if nothing else is set. */
-const LOCAL_PROXY: HostPort = { host: '127.0.0.1', port: 3128 };
+export const LOCAL_PROXY: HostPort = { host: '127.0.0.1', port: 3128 };
 /** For the whole look, ms; a port that nobody listens on is known at once. */
 const LOOK_LIMIT_MS = 3_000;
 /** A look counts for so long, ms. */

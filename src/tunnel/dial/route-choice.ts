@@ -7,7 +7,7 @@ import type { RelayRoutes, RoutedLink } from './relay-routes.ts';
 import type { AttemptOptions } from './route-dial.ts';
 
 /** One link to a relay by a route, with a complete handshake. @throws WstunError */
-type DialRoute<L extends MessageLink> = (
+export type DialRoute<L extends MessageLink> = (
   relay: string,
   route: Route,
   options: AttemptOptions,

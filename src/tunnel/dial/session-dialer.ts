@@ -7,6 +7,7 @@ import { type FaultName, WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
+import type { Route } from '../routes/route.ts';
 import {
   type Connector,
   type LinkPurpose,
@@ -18,7 +19,7 @@ import {
 import { type Encryption, initiateSecureLink } from './handshake.ts';
 import { type ConnectorChoice, onlyConnector, PreferredConnector } from './preferred-connector.ts';
 import { RelayRoutes, type RelayRoutesOptions } from './relay-routes.ts';
-import { RouteChoice } from './route-choice.ts';
+import { type DialRoute, RouteChoice } from './route-choice.ts';
 import type { SecureLink } from './secure-link.ts';
 import { requestSession, type SessionExchangeOptions } from './session-exchange.ts';
 import { type LinkRoute, TicketDialer, type TicketDialerOptions } from './ticket-dialer.ts';
@@ -52,6 +53,9 @@ export interface Way extends SessionDialer {
   readonly name: string;
 }
 
+/** A link is open, or its keys are agreed on. */
+export type LinkStage = 'opened' | 'secured';
+
 interface TetherOptions {
   readonly pages: PageDialer;
   /** Also dial from here, and prefer that while it works. */
@@ -77,6 +81,8 @@ export class RelaySessionDialer implements SessionDialer {
   private readonly connectors: ConnectorChoice<SecureLink>;
   private readonly listWays: () => Promise<readonly WayConnector[]>;
   private readonly seal: (connector: WayConnector) => Connector<SecureLink>;
+  private readonly dialRoute: DialRoute<SecureLink>;
+  private readonly tickets: TicketDialer;
   private readonly clock: Clock;
   private readonly routes = new WeakMap<MessageLink, LinkRoute>();
 
@@ -105,15 +111,13 @@ export class RelaySessionDialer implements SessionDialer {
     const byBrowser = browser && new TetherConnector(dialer, destination, browser, clock);
     const byPages = tether && new TetherConnector(dialer, destination, tether.pages, clock);
     const usesOwn = tether === undefined || tether.direct || browser !== undefined;
-    const byRoutes = new RouteChoice(
-      routes,
-      () => dialer.nextRelay(),
-      async (relay, route, attempt, purpose) => {
-        const raw = await own.dial(relay, route, attempt, purpose);
-        attempt.onOpened();
-        return await secured(raw, attempt.signal);
-      },
-    );
+    this.dialRoute = async (relay, route, attempt, purpose) => {
+      const raw = await own.dial(relay, route, attempt, purpose);
+      attempt.onOpened();
+      return await secured(raw, attempt.signal);
+    };
+    const byRoutes = new RouteChoice(routes, () => dialer.nextRelay(), this.dialRoute);
+    this.tickets = dialer;
     const ownChoice = byBrowser === undefined ? byRoutes : onlyConnector(sealedConnector(byBrowser, secured));
     const byPage = byPages && sealedConnector(byPages, secured);
     this.clock = clock;
@@ -132,6 +136,29 @@ export class RelaySessionDialer implements SessionDialer {
 
   routeOf(link: MessageLink): LinkRoute | undefined {
     return this.routes.get(link);
+  }
+
+  /** The URLs of the relays, in the order in which they are tried. */
+  get relays(): readonly string[] {
+    return this.tickets.relays;
+  }
+
+  /** As of TicketDialer. */
+  get clockCorrectionMs(): number {
+    return this.tickets.clockCorrectionMs;
+  }
+
+  /** Dials by one route alone, and says how far it has come. */
+  by(relay: string, route: Route, onStage: (stage: LinkStage) => void): SessionDialer {
+    const dialOnce = async (signal: AbortSignal, purpose: LinkPurpose = 'only'): Promise<SecureLink> => {
+      const attempt = { signal, onConnected: () => {}, onOpened: () => onStage('opened') };
+      const link = await this.dialRoute(relay, route, attempt, purpose);
+      onStage('secured');
+      return link;
+    };
+    const only = onlyConnector({ isAvailable: true, dial: dialOnce });
+    const { clock } = this;
+    return { dial: (request, signal, purpose) => dialSession(only, request, signal, { clock, purpose }) };
   }
 
   /** All ways to the exit that are known now, the phones first. */

@@ -116,6 +116,11 @@ export class TicketDialer {
     this.known = options.known === undefined ? {} : { known: options.known };
   }
 
+  /** What is added to this machine's clock, ms: a relay has shown that it is off. */
+  get clockCorrectionMs(): number {
+    return this.correction;
+  }
+
   /** The URL for the next attempt: the invite's relays in turn. */
   nextRelay(): string {
     const url = this.relays[this.attempts % this.relays.length] ?? '';

@@ -24,14 +24,14 @@ const NAMES: readonly Name[] = [
 const URL_443 = `wss://${RELAY}`;
 
 /** Until the end of the test; the file of each namespace. */
-async function setFile(namespace: string, file: 'hosts' | 'resolv.conf', text: string): Promise<void> {
+export async function setFile(namespace: string, file: 'hosts' | 'resolv.conf', text: string): Promise<void> {
   const dir = `/etc/netns/${namespace}`;
   await mkdir(dir, { recursive: true });
   atEnd(() => rm(dir, { recursive: true, force: true }));
   await writeFile(`${dir}/${file}`, text);
 }
 
-function routedOf({ routed }: ObstacleNetwork): RoutedNetwork {
+export function routedOf({ routed }: ObstacleNetwork): RoutedNetwork {
   if (routed === undefined) throw new Error('this obstacle needs a routed network');
   return routed;
 }
@@ -166,7 +166,7 @@ const GOOD = '93.184.216.34';
 const PORTALS = '93.184.216.99';
 
 /** From now on the laptop resolves the relay's name to that address alone. @returns what ends it */
-async function resolveTo(routed: RoutedNetwork, address: string): Promise<() => Promise<void>> {
+export async function resolveTo(routed: RoutedNetwork, address: string): Promise<() => Promise<void>> {
   await setFile(routed.laptop, 'hosts', '127.0.0.1 localhost\n');
   await setFile(routed.laptop, 'resolv.conf', 'nameserver 127.0.0.1\n');
   const answer = [`--address=/${RELAY}/${address}`, '--no-resolv', '--no-hosts'];
