@@ -133,6 +133,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'clock.ts',
     'doctor',
     'errors.ts',
+    'listen-fault.ts',
     'memory',
     'net',
     'crypto',
