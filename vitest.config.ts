@@ -64,6 +64,17 @@ const inOwnNetwork = ownNetwork
   ? { pool: ownNetwork, sequence: { groupOrder: 1 } }
   : { maxWorkers: 1, sequence: { groupOrder: 2 } };
 
+/** Files of e2e/ that promise times of a person's wait: one at a time, when nothing else runs. */
+const ALONE = ['test/e2e/doctor.test.ts'];
+
+const e2e = {
+  // A program that a test starts takes a second or more on a busy machine.
+  testTimeout: 60_000,
+  globalSetup: builds,
+  setupFiles: ['./test/support/memory/poisoned.ts', './test/support/programs/poisoned-programs.ts'],
+  ...inOwnNetwork,
+};
+
 const onNewest = {
   extends: true as const,
   test: {
@@ -112,12 +123,19 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'e2e',
-          // A program that a test starts takes a second or more on a busy machine.
-          testTimeout: 60_000,
+          ...e2e,
           include: ['test/e2e/**/*.test.ts'],
-          globalSetup: builds,
-          setupFiles: ['./test/support/memory/poisoned.ts', './test/support/programs/poisoned-programs.ts'],
-          ...inOwnNetwork,
+          exclude: ALONE,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'e2e-alone',
+          ...e2e,
+          include: ALONE,
+          fileParallelism: false,
+          sequence: { groupOrder: 4 },
         },
       },
       {
