@@ -101,7 +101,7 @@ describe.each(FRONTS)('behind $name', ({ start, relayArgs = [], code, log }) => 
     expect(event).toMatchObject({ code });
     await expect.poll(() => relay.process.stderr).toMatch(log);
     const warnings = relay.process.stderr.split('\n').filter((line) => log.test(line));
-    expect(warnings.map((line) => JSON.parse(line))).toMatchObject([{ level: 40, peer: 'alice' }]);
+    expect(warnings.map((line) => JSON.parse(line))).toMatchObject([{ level: 'warn', peer: 'alice' }]);
     const url = `http://${origin}/${'x'.repeat(168)}`;
     const answer = await runWell('curl', ['-s', '-i', url]);
     expect(answer).toMatch(/^HTTP\/1\.1 404 /);

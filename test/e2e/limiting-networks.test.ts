@@ -57,7 +57,7 @@ function eventsOf(client: WstunProcess, ...names: readonly string[]) {
 async function downloadFrozen(json: readonly string[]): Promise<WstunProcess> {
   const { secret } = await inviteBehind({ freezesAfterBytes: FREEZES_AFTER });
   const client = new WstunProcess(['client', '--listen', '127.0.0.1:0', ...json], { env: { WSTUN_INVITE: secret } });
-  const address = () => /127\.0\.0\.1:(\d+)/.exec(client.stdout + client.stderr)?.[1];
+  const address = () => /(?:"listen":"|socks5h:\/\/)127\.0\.0\.1:(\d+)/.exec(client.stdout + client.stderr)?.[1];
   await until(() => address() !== undefined, 10_000);
   await expectDownload(address() ?? '');
   return client;

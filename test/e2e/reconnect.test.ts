@@ -39,7 +39,7 @@ describe('a relay that is killed', () => {
     const ends = Promise.all([endOf(idle), endOf(busy)]);
 
     await relay.process.kill();
-    expect(await client.process.event('lost')).toEqual({ event: 'lost', streams: 2 });
+    expect(await client.process.event('lost')).toMatchObject({ streams: 2 });
 
     // A connection that comes while there is no relay waits for it.
     const early = askSocks5(client.port, socks5Request('127.0.0.1', echoing));

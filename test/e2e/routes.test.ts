@@ -73,6 +73,7 @@ describe('a client in a network that lets no WebSocket through', () => {
     expect(routesOf(first.process)).toEqual([
       {
         event: 'route',
+        time: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
         relay: `ws://127.0.0.1:${front}`,
         carrier: 'http',
         proxy: null,

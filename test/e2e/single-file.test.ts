@@ -73,7 +73,7 @@ describe('wstun in one file', () => {
   it('logs for a person in a terminal, and tells of a defect nowhere', async () => {
     const script = `timeout --preserve-status -s INT 6 ${process.execPath} ${join(folder, 'wstun.mjs')} relay --listen 127.0.0.1:0 --state ${join(folder, 'state')}`;
     const shown = await runWell('script', ['-qefc', script, '/dev/null']);
-    expect(shown).toContain('wstun relay is ready');
+    expect(shown).toContain('the relay is ready');
     expect(shown).not.toMatch(/WSTUN-E900|Error:/);
   });
 });

@@ -354,7 +354,7 @@ describe('wstun client --tether', () => {
     });
     expect(await client.exited).toBe(2);
     expect(client.stderr).toContain('WSTUN-E120');
-    expect(client.events).toEqual([]);
+    expect(client.events).toMatchObject([{ event: 'ended', code: 'WSTUN-E120' }]);
   });
 
   it('`wstun client --tether` ends at a signal at once, with a paired phone and a half-paired one', {

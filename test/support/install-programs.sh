@@ -48,6 +48,7 @@ needs=(
   setpriv:util-linux
   prlimit:util-linux
   script:bsdutils
+  tmux:tmux
   ip:iproute2
   iptables:iptables
   ss:iproute2

@@ -114,7 +114,9 @@ function lostTexts(view: ClientView, now: number): readonly string[] {
   const limit = outage?.heldUntil === undefined ? '' : ` for up to ${remaining(outage.heldUntil - now)}`;
   const wait = `${counted(streamCount, 'connection')} ${streamCount === 1 ? 'waits' : 'wait'}${limit}`;
   const held = streamCount === 0 ? ago : `${ago}: ${wait}`;
-  return [...nextTexts(view, now).map((next) => `${held}; ${next}`), held, ago];
+  const short = streamCount === 0 ? ago : `${ago.replace(/ ago$/, '')}: ${wait.replace(' for up', ' up')}`;
+  const [first = '', ...others] = nextTexts(view, now).map((next) => `; ${next}`);
+  return [`${held}${first}`, ...[first, ...others].map((next) => `${short}${next}`), held, ago];
 }
 
 function connectingTexts(view: ClientView, now: number): readonly string[] {
