@@ -12,8 +12,7 @@ import { occurrences } from '../support/net/recording-proxy.ts';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange, receive, sendPayload } from '../support/payload.ts';
 import { run } from '../support/programs/programs.ts';
-import { wstun } from '../support/programs/wstun-process.ts';
-import { wstunPath } from '../support/programs/wstun-program.ts';
+import { WstunProcess, wstun } from '../support/programs/wstun-process.ts';
 import { invite, spawnClient, startBehindRelay, startClient, startRelay } from '../support/programs/wstun-stack.ts';
 import { connectThrough, take } from '../support/proxy/through-proxy.ts';
 import { atEnd } from '../support/scope.ts';
@@ -424,12 +423,10 @@ describe('wstun client --tether', () => {
   it('`wstun client --tether` prints a code that can be scanned, and its address', async () => {
     const relay = await startRelay();
     const secret = await invite(relay, 'bob');
-    const ended = run(process.execPath, [wstunPath, 'client', '--listen', '127.0.0.1:0', '--tether', '127.0.0.1:0'], {
-      env: { WSTUN_INVITE: secret },
-      limitMs: 2_000,
-    });
-    const { stderr } = await ended;
-    const said = Buffer.from(stderr, 'latin1').toString();
+    const args = ['client', '--listen', '127.0.0.1:0', '--tether', '127.0.0.1:0'];
+    const client = new WstunProcess(args, { env: { WSTUN_INVITE: secret } });
+    await until(() => /█{3}/.test(client.stderr), 20_000);
+    const said = client.stderr;
     expect(said).toMatch(/█{3}/);
     expect(said).toMatch(/^ {2}http:\/\/127\.0\.0\.1:\d+\/#[\w-]{22}$/m);
   });
