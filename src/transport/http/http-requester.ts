@@ -33,9 +33,7 @@ export interface HttpExchange {
 }
 
 export interface HttpRequester {
-  /** Requests with a body that may be under way; missing: 4, as a page has six connections to a host. */
-  readonly mostBodies?: number;
-  /** Starts at once: no request of a link waits for another one. Up to 4 more than `mostBodies` are under way. */
+  /** Starts at once: nothing may wait for another request of the same link, of which up to 8 are under way. */
   request(request: LinkHttpRequest, handler: AnswerHandler): HttpExchange;
   /**
    * A request seems to be on a connection that carries nothing any more. No connection that exists is used for the next
