@@ -49,9 +49,7 @@ describe('the line of a client', () => {
     expect(lines(LOST)).toEqual([
       '◌ link lost 6 s ago: 3 connections wait for up to 1:54; next attempt in 4 s (Enter: now)',
     ]);
-    expect(lines(LOST, 80)).toEqual([
-      '◌ link lost 6 s: 3 connections wait up to 1:54; next in 4 s (Enter: now)',
-    ]);
+    expect(lines(LOST, 80)).toEqual(['◌ link lost 6 s: 3 connections wait up to 1:54; next in 4 s (Enter: now)']);
   });
 
   it('before the first session it shows where it connects, and for how long it has tried', () => {
