@@ -145,7 +145,8 @@ describe('wstun run', () => {
   });
 
   it('in a terminal, Ctrl-C reaches the program once', async () => {
-    const script = "i=0; trap 'i=$((i+1))' INT; test -t 0 && test -t 1 && echo ready; sleep 20; sleep 1; echo count=$i";
+    const wait = 'n=0; while [ $i = 0 ] && [ $n -lt 200 ]; do sleep 0.1; n=$((n+1)); done; sleep 1';
+    const script = `i=0; trap 'i=$((i+1))' INT; test -t 0 && test -t 1 && echo ready; ${wait}; echo count=$i`;
     const line = `${process.execPath} ${wstunPath} run -- sh -c "$SCRIPT"`;
     const env = { ...commonEnv, WSTUN_INVITE: secret, SCRIPT: script };
     const terminal = spawnBound('script', ['-qefc', line, '/dev/null'], { env, within: laptop.there });
@@ -155,7 +156,7 @@ describe('wstun run', () => {
     });
     await until(() => shown.includes('ready'), START_LIMIT_MS);
     terminal.stdin?.write('\x03');
-    await until(() => shown.includes('count='), 10_000);
+    await until(() => shown.includes('count='), START_LIMIT_MS);
     expect(shown).toContain('count=1');
   });
 
