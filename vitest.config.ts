@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { PATIENCE } from './test/support/patience.ts';
 import { forkPool } from './test/support/vitest/fork-pool.ts';
 import { LongFirst } from './test/support/vitest/long-first.ts';
 import { isOther, isThere, NEWEST_LINE, nodeProgram } from './test/support/vitest/other-nodes.ts';
@@ -69,7 +70,7 @@ const ALONE = ['test/e2e/doctor.test.ts'];
 
 const e2e = {
   // A program that a test starts takes a second or more on a busy machine.
-  testTimeout: 60_000,
+  testTimeout: 60_000 * PATIENCE,
   globalSetup: builds,
   setupFiles: ['./test/support/memory/poisoned.ts', './test/support/programs/poisoned-programs.ts'],
   ...inOwnNetwork,
@@ -88,9 +89,10 @@ const onNewest = {
 
 export default defineConfig({
   test: {
-    testTimeout: 20_000,
+    testTimeout: 20_000 * PATIENCE,
     setupFiles: './test/support/memory/poisoned.ts',
-    hookTimeout: 30_000,
+    expect: { poll: { timeout: 10_000 * PATIENCE } },
+    hookTimeout: 30_000 * PATIENCE,
     reporters: process.env.CI ? ['dot', './test/support/vitest/count-reporter.ts'] : ['default'],
     maxWorkers: WORKERS,
     // Kept in node_modules/.experimental-vitest-cache, by the content of each file: a seventh of a short file's time.
@@ -142,7 +144,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'figures-beside',
-          testTimeout: 60_000,
+          testTimeout: 60_000 * PATIENCE,
           include: BESIDE,
           globalSetup: builds,
           ...inOwnNetwork,

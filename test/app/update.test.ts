@@ -76,7 +76,7 @@ async function proxy() {
   return { url: (user: string) => `http://${user}@127.0.0.1:${(server.address() as AddressInfo).port}`, seen };
 }
 
-describe('a client that is updated', { timeout: 60_000 }, () => {
+describe('a client that is updated', { timeout: 180_000 }, () => {
   it('goes through another proxy, with other credentials, from the next link on', async () => {
     const { allow, fetchBy } = await page();
     const { url, seen } = await proxy();
@@ -131,7 +131,7 @@ describe('a client that is updated', { timeout: 60_000 }, () => {
   });
 });
 
-describe('a relay that is updated', { timeout: 60_000 }, () => {
+describe('a relay that is updated', { timeout: 180_000 }, () => {
   it('finds and dials targets in another way from the next stream on', async () => {
     const { allow, fetchBy } = await page();
     const relay = await relayFor();
@@ -171,7 +171,7 @@ describe('a relay that is updated', { timeout: 60_000 }, () => {
   });
 });
 
-describe('an exit that is updated', { timeout: 60_000 }, () => {
+describe('an exit that is updated', { timeout: 180_000 }, () => {
   it('finds targets, and reaches its relay, in another way', async () => {
     const { allow, fetchBy } = await page();
     const relay = await relayFor({ exit: false });

@@ -14,7 +14,7 @@ import { CarryingPage } from '../support/tether/carrying-page.ts';
 import { nextCode, proxyPort } from '../support/tether/tethered.ts';
 import { until } from '../support/until.ts';
 
-const LIMIT_MS = 90_000;
+const LIMIT_MS = 240_000;
 const MIB = 1024 * 1024;
 /** An echo waits a second at most where the machine is not busy. */
 const GAP_MS = 3_000;

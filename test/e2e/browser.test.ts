@@ -73,7 +73,9 @@ const LOOK = `(async () => {
 })()`;
 
 describe.each(['socks5', 'http'])('Chromium with a %s proxy', (scheme) => {
-  it('Chromium loads a page and its 100 subresources through the tunnel, each whole', { timeout: 60_000 }, async () => {
+  it('Chromium loads a page and its 100 subresources through the tunnel, each whole', {
+    timeout: 180_000,
+  }, async () => {
     const server = `${scheme}://127.0.0.1:${proxy}`;
     const browser = await chromium.launch({
       executablePath: '/usr/bin/chromium',

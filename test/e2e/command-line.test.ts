@@ -143,7 +143,7 @@ async function startReadClient(secret: string): Promise<{ child: ChildProcess; p
 }
 
 describe('a client whose output nobody reads', () => {
-  it('a client whose output nobody reads goes on, also after it lost its relay', { timeout: 60_000 }, async () => {
+  it('a client whose output nobody reads goes on, also after it lost its relay', { timeout: 180_000 }, async () => {
     const relay = await startRelay();
     const { child, port } = await startReadClient(await invite(relay, 'unread', { allow: ['*'] }));
     child.stdout?.destroy();

@@ -26,7 +26,7 @@ async function home(toml: string) {
 
 const portOf = (address: unknown) => Number(String(address).replace(/^.*:/, ''));
 
-describe('wstun.toml', { timeout: 120_000 }, () => {
+describe('wstun.toml', { timeout: 300_000 }, () => {
   it('a relay and a client run by a file alone, and the client follows it at a change and at SIGHUP', async () => {
     const target = await tcpServer(echo);
     const state = await tempDir();

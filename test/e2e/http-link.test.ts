@@ -74,7 +74,7 @@ describe('an HTTP link', () => {
   });
 
   it('an HTTP link passes an inspector that holds requests and answers until they are complete', {
-    timeout: 40_000,
+    timeout: 300_000,
   }, async () => {
     const client = await clientBehind(async (port) => {
       const front = await startHoldingFront(port);
@@ -87,7 +87,7 @@ describe('an HTTP link', () => {
   it.each(['plain', 'with an upstream'])(
     'an upload and a download by an HTTP link end while the relay drains (%s)',
     {
-      timeout: 40_000,
+      timeout: 120_000,
     },
     async (kind) => {
       const site = await tcpServer((socket) => socket.resume());
@@ -110,7 +110,7 @@ describe('an HTTP link', () => {
     },
   );
 
-  it('an HTTP link outlives a front end that ends each request after a second', { timeout: 40_000 }, async () => {
+  it('an HTTP link outlives a front end that ends each request after a second', { timeout: 120_000 }, async () => {
     const client = await clientBehind((port) => nginxWith(port, 'proxy_read_timeout 1s; keepalive_timeout 1s;'));
     for (let i = 0; i < 3; i++) {
       await exchangeAll(client, 1, 100_000);

@@ -25,7 +25,7 @@ beforeAll(async () => {
   await writeFile(manifest, JSON.stringify(rest));
   tarball = join(folder, 'wstun.tgz');
   await runWell('tar', ['-czf', tarball, 'package'], { cwd: folder });
-}, 120_000);
+}, 300_000);
 
 const npm = (): Record<string, string> => ({
   HOME: folder,
@@ -34,7 +34,7 @@ const npm = (): Record<string, string> => ({
 });
 
 it('`npm install -g` of the package makes a command that serves the quickstart, and a manual page', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   const prefix = join(folder, 'prefix');
   const install = ['install', '--global', '--prefix', prefix, '--no-audit', '--no-fund', tarball];
@@ -47,7 +47,7 @@ it('`npm install -g` of the package makes a command that serves the quickstart, 
   expect(await runWell('curl', ['-sS', '-x', `socks5h://${listen}`, String(url)])).toContain('wstun works');
 });
 
-it('`npx --package` runs it without an installation', { timeout: 120_000 }, async () => {
+it('`npx --package` runs it without an installation', { timeout: 300_000 }, async () => {
   const args = ['--yes', `--package=${tarball}`, 'wstun', 'version', '--json'];
   const shown = await runWell('npx', args, { cwd: folder, env: npm(), ...LIMIT });
   expect(JSON.parse(shown)).toMatchObject({ version: expect.stringMatching(/^\d/), protocol: 1 });

@@ -245,7 +245,7 @@ describe('wstun browser', () => {
     ['firefox-esr', ['--headless']],
   ] as const)(
     '%s opens a page through a client of its own, and WebRTC in it knows no address of its network',
-    { timeout: 90_000 },
+    { timeout: 240_000 },
     async (browser, args) => {
       const temp = await tempDir();
       const more = args.map((arg) => `--browser-arg=${arg}`);
@@ -256,7 +256,7 @@ describe('wstun browser', () => {
       await until(() => {
         if (!process.isRunning) throw new Error(process.stderr);
         return reports.has(`/page-${browser}`);
-      }, 60_000);
+      }, 180_000);
       expect(reports.get(`/page-${browser}`)).not.toMatch(/host|srflx/);
       expect(process.stderr).toContain('everything in it goes through 127.0.0.1:');
       expect(process.stderr.includes('without its sandbox')).toBe(browser === 'chromium');

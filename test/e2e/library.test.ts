@@ -48,7 +48,7 @@ beforeAll(async () => {
   folder = await tempDir();
   await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
   await install(folder);
-}, 60_000);
+}, 180_000);
 
 describe('the packed library', () => {
   it('the program of docs/api.md passes the compiler with the types of the package, and gets its page', async () => {

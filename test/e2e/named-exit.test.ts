@@ -25,7 +25,7 @@ const ABSENT_WAIT_MS = 22_500;
 
 describe('a named exit', () => {
   it('a named exit serves clients that it invited itself: a page, and 16 MiB each way', {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     const page = await tcpServer((socket) => {
       socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfrom home\n'));
@@ -97,7 +97,7 @@ describe('a named exit', () => {
   });
 
   it('an exit gives way to a newer one of its name, says so once, asks seldom, and comes back when that is gone', {
-    timeout: 150_000,
+    timeout: 300_000,
   }, async () => {
     const target = await tcpServer(echo);
     const { exit: older, relay, registration } = await startBehindRelay();

@@ -25,7 +25,7 @@ for (const version of OTHER_LINES) {
   const isMissing = !isThere(version);
   if (isMissing) process.stderr.write(`\n!!! no Node ${version} at ${program}: wstun is NOT tested on it\n`);
 
-  describe.skipIf(isMissing && process.env.CI === undefined)(`on Node ${version}, wstun`, { timeout: 120_000 }, () => {
+  describe.skipIf(isMissing && process.env.CI === undefined)(`on Node ${version}, wstun`, { timeout: 300_000 }, () => {
     beforeEach(() => runOnNode(program));
 
     it(`wstun --version on Node ${version} prints no warning`, async () => {

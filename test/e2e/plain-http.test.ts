@@ -45,7 +45,7 @@ async function listed(): Promise<string> {
 }
 
 describe('svn', () => {
-  it('svn checks out 400 files, which it asks for in advance', { timeout: 60_000 }, async () => {
+  it('svn checks out 400 files, which it asks for in advance', { timeout: 180_000 }, async () => {
     const { port, files } = await startSvnServer(400);
     const dir = await tempDir();
     const setting = (name: string, value: string | number) => [
@@ -67,7 +67,7 @@ describe('svn', () => {
 });
 
 describe('lftp', () => {
-  it('lftp mirrors a directory of 40 files', { timeout: 40_000 }, async () => {
+  it('lftp mirrors a directory of 40 files', { timeout: 120_000 }, async () => {
     const out = join(await tempDir(), 'out');
     const settings = `set http:proxy ${proxy}; set net:max-retries 2; set net:timeout 10`;
     const args = ['--norc', '-c', `${settings}; mirror http://${HOST}:${web.port}/list/ ${out}`];
@@ -107,7 +107,7 @@ describe('Chromium with an HTTP proxy', () => {
   });
 
   it('Chromium gets the answer that its upload is too large each time, from a server that closes without reading it', {
-    timeout: 40_000,
+    timeout: 300_000,
   }, async () => {
     const body = 'too large';
     const headers = `Content-Length: ${body.length}\r\nContent-Type: text/html\r\nConnection: close`;
@@ -146,7 +146,7 @@ describe('Chromium with an HTTP proxy', () => {
 
 describe('python3 -m http.server', () => {
   it('curl gets the answer of python3 -m http.server to a POST each time, though the server reads none of it', {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     const port = await freePort();
     await startServer(

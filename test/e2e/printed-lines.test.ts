@@ -73,7 +73,7 @@ describe.each([
   ['on all addresses, with a password', ['--listen', '0.0.0.0:0', '--user', `me:${PASSWORD}`]],
 ] as const)('the printed lines of a client %s', (_where, args) => {
   it('the lines that a client prints work as they are printed, each by itself and all together', {
-    timeout: 90_000,
+    timeout: 240_000,
   }, async () => {
     const { text, lines } = await printedBy(args);
     expect(lines).toHaveLength(9);
@@ -108,7 +108,7 @@ describe.each([
 describe('the printed line for Chromium', () => {
   it.each([['127.0.0.1:0'], ['[::1]:0']])(
     'the line that a client at %s prints for Chromium opens a page through the tunnel',
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async (listen) => {
       const { lines } = await printedBy(['--listen', listen]);
       const line = lines.find((each) => each.startsWith('chromium')) ?? '';

@@ -161,14 +161,14 @@ describe('through an exit with --rate 1mbit', () => {
 
   it.each(PROTOCOLS)(
     'all bytes before a reset arrive both ways through an exit with --rate (%s)',
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async (protocol) => {
       const atTarget: Promise<Ending>[] = [];
       const resetting = await tcpServer(resetAfterAnswer);
       const reading = await tcpServer((socket) => void atTarget.push(endingOf(socket)));
       const atProgram = times(8, async () => endingOf(await asking(protocol, proxy, resetting)));
       await times(8, async () => sendAndReset(await connectThrough(protocol, proxy, reading)));
-      await expect.poll(() => atTarget.length, { timeout: 20_000 }).toBe(8);
+      await expect.poll(() => atTarget.length, { timeout: 30_000 }).toBe(8);
       expect(await Promise.all(atTarget)).toEqual(Array.from({ length: 8 }, () => WHOLE));
       expect(await atProgram).toEqual(Array.from({ length: 8 }, () => WHOLE));
     },
@@ -188,7 +188,7 @@ describe('through a slow link that is aborted three times', () => {
   }
 
   it('a reset waits for the bytes before it both ways on a slow link that is aborted three times', {
-    timeout: 90_000,
+    timeout: 240_000,
   }, async () => {
     const { client, proxy } = await startChaos({ bytesPerSecond: 400_000, delayMs: 20 });
     const atTarget: Promise<Ending>[] = [];

@@ -59,7 +59,7 @@ describe(`32 connections that exchange 2 MB each way (seed ${SEED})`, () => {
 
 describe('a download and a typing ssh session', () => {
   it('a download and an ssh session live on through an aborted link, a held one, and a stopped relay', {
-    timeout: 90_000,
+    timeout: 240_000,
   }, async () => {
     const { client, relay, proxy } = await startChaos();
     const [sshd, web] = [await startSshd(), await startNginx()];
@@ -97,7 +97,7 @@ describe('a download and a typing ssh session', () => {
 
 describe('a relay with its own exit that is killed', () => {
   it('a killed relay with its own exit resets connections when it is back, and new ones work within 2 s', {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     const { client, relay } = await startChaos();
     const sending = await tcpServer((socket: Socket) => sendEndlessly(socket));

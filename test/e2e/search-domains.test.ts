@@ -31,5 +31,5 @@ it('curl gets http://wiki/ by SOCKS and by HTTP where the exit’s resolv.conf h
   expect(await curl(`socks5h://127.0.0.1:${port}`)).toBe(`for ${host}200`);
   expect(await curl(`http://127.0.0.1:${port}`)).toBe(`for ${host}200`);
   await writeFile(resolvConf, 'search lab.example\n');
-  await expect.poll(() => curl(`http://127.0.0.1:${port}`), { timeout: 20_000, interval: 1_000 }).toMatch(/502$/);
+  await expect.poll(() => curl(`http://127.0.0.1:${port}`), { timeout: 30_000, interval: 1_000 }).toMatch(/502$/);
 });

@@ -29,7 +29,7 @@ const BYTES = 3_000_000;
 const PIECE_BYTES = 30_000;
 const PIECE_MS = 20;
 const TRANSFERS = 4;
-const LIMIT_MS = 90_000;
+const LIMIT_MS = 240_000;
 
 /** Sends `payload(BYTES, n)` for `GET /n`, and answers an upload with its hash. */
 async function startWeb(): Promise<string> {

@@ -44,7 +44,7 @@ async function replyFor({ port }: RunningClient, target: number): Promise<number
 
 describe('a quota at two relays with one state directory', () => {
   it('two relays with one state directory count a quota together within two seconds, and forget nothing', {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     const target = await tcpServer(echo);
     const first = await startRelay();

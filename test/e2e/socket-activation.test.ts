@@ -41,7 +41,7 @@ function hammer(port: number): { stop(): Promise<{ connected: number; refused: n
 
 describe('a relay that is passed its listening socket', () => {
   it('a relay with a passed socket restarts under load without a refused connect, and connections of a named exit live on', {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     const target = await tcpServer(echo);
     const holder = await holdSocket();
@@ -70,7 +70,7 @@ describe('a relay that is passed its listening socket', () => {
   });
 
   it('a relay with a passed socket answers a stranger who connected while it was down', {
-    timeout: 40_000,
+    timeout: 300_000,
   }, async () => {
     const holder = await holdSocket();
     const args = ['--state', await tempDir()];

@@ -62,7 +62,7 @@ function watchGaps(network: RoutedNetwork, port: number) {
 
 it.each(['relay', 'named'] as const)(
   'a download whose connection freezes goes on over another within 4 s, each time (exit: %s)',
-  { timeout: 90_000 },
+  { timeout: 240_000 },
   async (exit) => {
     const network = await startRoutedNetwork();
     await startLaptop(network, exit);
@@ -84,7 +84,7 @@ it.each(['relay', 'named'] as const)(
 );
 
 it('a client says within seconds that the network carries nothing, and that it works again', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   const network = await startRoutedNetwork();
   const client = await startLaptop(network);
@@ -105,7 +105,7 @@ it('a client says within seconds that the network carries nothing, and that it w
 });
 
 it('a client says that a path carries only small packets, and says nothing where it carries all', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   const network = await startRoutedNetwork();
   const client = await startLaptop(network);
@@ -120,7 +120,7 @@ it('a client says that a path carries only small packets, and says nothing where
   await request;
 });
 
-it('a client leaves the kernel the time to find the packet size of a path', { timeout: 120_000 }, async () => {
+it('a client leaves the kernel the time to find the packet size of a path', { timeout: 300_000 }, async () => {
   const network = await startRoutedNetwork();
   await runWell('sysctl', ['-qw', 'net.ipv4.tcp_mtu_probing=1']);
   const client = await startLaptop(network);
@@ -133,7 +133,7 @@ it('a client leaves the kernel the time to find the packet size of a path', { ti
 });
 
 it('an exit whose link to its relay freezes says so and registers again, long before its clients give up', {
-  timeout: 90_000,
+  timeout: 240_000,
 }, async () => {
   const network = await startRoutedNetwork();
   const url = `ws://${network.relayAddress}:4480`;

@@ -32,7 +32,7 @@ function socketsIn(state: string): string[] {
 }
 
 it('wstun status shows two clients, a relay and an exit with real traffic, and wstun ping measures through one', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   const env = { XDG_STATE_HOME: await tempDir() };
   const target = await tcpServer(echo);
@@ -87,7 +87,7 @@ it('wstun status shows two clients, a relay and an exit with real traffic, and w
 });
 
 it('only its user reaches a control socket, a dead one is removed, and one that cannot be made stops no client', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   const env = { XDG_STATE_HOME: await tempDir() };
   expect(await wstun(['status'], { env })).toMatchObject({ code: 69, stderr: expect.stringContaining('WSTUN-E170') });

@@ -21,7 +21,7 @@ const MOVES_WITHIN_MS = 40_000;
 
 describe('a direct connector that carries only the upgrade', () => {
   it('a direct connector that carries only the upgrade leaves the session to the phone within seconds, and gets it back once it works', {
-    timeout: 120_000,
+    timeout: 300_000,
   }, async () => {
     const relay = await startRelay();
     const middlebox = await swallowingProxy(relay.port);

@@ -32,7 +32,7 @@ async function startWeb(file: Buffer): Promise<{ readonly port: number; readonly
   return { port: (server.address() as AddressInfo).port, posted };
 }
 
-it('a laptop that reaches only the phone gets 16 MiB each way through it', { timeout: 90_000 }, async () => {
+it('a laptop that reaches only the phone gets 16 MiB each way through it', { timeout: 240_000 }, async () => {
   const { laptop, phone, relayAddress } = await startPhoneNetwork();
   const relay = await startRelay({ args: ['--listen', `${relayAddress}:0`] });
   const url = String(relay.process.events[0]?.listen).split(',').at(-1);

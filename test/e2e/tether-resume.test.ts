@@ -101,7 +101,7 @@ describe('connections through a phone', () => {
   });
 
   it('connections through a phone survive that its page is closed, and opened again with a new code', {
-    timeout: 120_000,
+    timeout: 300_000,
   }, async () => {
     const tethered = await start();
     const pulse = beat(await connectThrough('SOCKS5', tethered.port, await tcpServer(echo)));
@@ -117,7 +117,7 @@ describe('connections through a phone', () => {
     await transferred;
   });
 
-  it('connections through a phone survive that it has no network for 20 s', { timeout: 120_000 }, async () => {
+  it('connections through a phone survive that it has no network for 20 s', { timeout: 300_000 }, async () => {
     const network = await startPhoneNetwork();
     const relay = await startRelay({ args: ['--listen', `${network.relayAddress}:0`] });
     const url = `ws://${String(relay.process.events[0]?.listen).split(',').at(-1)}`;
@@ -156,7 +156,7 @@ describe('connections through a phone', () => {
   });
 
   it('connections survive the loss of the active phone: the other takes over within two seconds', {
-    timeout: 120_000,
+    timeout: 300_000,
   }, async () => {
     const tethered = await start();
     tethered.client.type('\n');

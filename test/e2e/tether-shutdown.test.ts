@@ -99,7 +99,7 @@ describe('SIGTERM for a client with a phone', () => {
 
 describe('SIGTERM for the relay of a client with a phone', () => {
   it('SIGTERM lets a relay’s connections through a phone end, and the same page finds the restarted relay', {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     const { relay, client, port, page } = await startScripted();
     const target = await tcpServer(echo);

@@ -105,7 +105,7 @@ describe('what a dialled socket reads', () => {
     expect(Math.max(...chunks.map((chunk) => chunk.length))).toBeGreaterThan(64 * 1024);
     socket.end('after the end');
     await once(socket, 'close');
-    await vi.waitFor(() => expect(answer).toBe('after the end'));
+    await vi.waitFor(() => expect(answer).toBe('after the end'), 30_000);
   });
 
   it('a dialled socket stops reading while it has no reader', async () => {

@@ -117,7 +117,7 @@ describe('a stream that is piped', () => {
     expect((await offer.receive()).toString()).toBe('hello');
     offer.farEnd.end(Buffer.alloc(1_048_576, 1));
     await offer.released;
-    await vi.waitFor(() => expect(Buffer.concat(received)).toHaveLength(1_048_576));
+    await vi.waitFor(() => expect(Buffer.concat(received)).toHaveLength(1_048_576), 30_000);
     expect(offer.calls).toEqual(['accept', 'release']);
   });
 
@@ -137,7 +137,7 @@ describe('a stream that is piped', () => {
     });
     const offer = offerTo(exitWith(), '127.0.0.1', port);
     await offer.accepted;
-    await vi.waitFor(() => expect(targets).toHaveLength(1));
+    await vi.waitFor(() => expect(targets).toHaveLength(1), 30_000);
     offer.abandon();
     await offer.released;
     expect(await reset).toMatchObject({ code: 'ECONNRESET' });
@@ -340,10 +340,10 @@ describe('pending dials', () => {
     const one = offerTo(exit, '127.0.0.1', 1);
     const waiting = offerTo(exit, '127.0.0.1', 1);
     const other = offerTo(exit, '127.0.0.1', 1, 'phone');
-    await vi.waitFor(() => expect(exit.counters().pending).toBe(2));
+    await vi.waitFor(() => expect(exit.counters().pending).toBe(2), 30_000);
     one.abandon();
     await one.released;
-    await vi.waitFor(() => expect(exit.counters().pending).toBe(2));
+    await vi.waitFor(() => expect(exit.counters().pending).toBe(2), 30_000);
     const givingUp = offerTo(exit, '127.0.0.1', 1);
     givingUp.abandon();
     expect(await givingUp.refused).toBe('dial-cancelled');
@@ -374,7 +374,7 @@ describe('a client that gives up', () => {
     const resolver = createResolver({ servers: [dns.address], hostsFile: '/nonexistent', resolvConf: '/nonexistent' });
     const exit = exitWith({ resolver });
     const offer = offerTo(exit, 'silent.example', 80);
-    await vi.waitFor(() => expect(dns.questions.length).toBeGreaterThan(0));
+    await vi.waitFor(() => expect(dns.questions.length).toBeGreaterThan(0), 30_000);
     offer.abandon();
     await offer.released;
     expect(offer.calls).toEqual(['refuse dial-cancelled', 'release']);

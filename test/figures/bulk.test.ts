@@ -31,7 +31,7 @@ describe('bulk', () => {
   it.each<[string, Protocol, number]>([
     ['1 GiB', 'SOCKS5', GIB],
     ['128 MiB', 'CONNECT', 128 * MIB],
-  ])('%s each way arrives as it was sent, in little memory (%s)', { timeout: 120_000 }, async (_, protocol, bytes) => {
+  ])('%s each way arrives as it was sent, in little memory (%s)', { timeout: 300_000 }, async (_, protocol, bytes) => {
     const stack = await startStack();
     const uploads: Promise<unknown>[] = [];
     const target = await tcpServer((socket) => uploads.push(receive(socket)));
@@ -48,7 +48,7 @@ describe('bulk', () => {
 });
 
 describe('500 streams at once', () => {
-  it('500 streams at once carry 1 MiB each way, each with its own bytes', { timeout: 120_000 }, async () => {
+  it('500 streams at once carry 1 MiB each way, each with its own bytes', { timeout: 300_000 }, async () => {
     const stack = await startStack();
     const target = await tcpServer(echo);
     const opening = Array.from({ length: 500 }, () => connectThrough('SOCKS5', stack.client.port, target));
@@ -61,7 +61,7 @@ describe('500 streams at once', () => {
 });
 
 describe('2,000 connections', () => {
-  it('2,000 connections that end in every way leave no descriptor open', { timeout: 120_000 }, async () => {
+  it('2,000 connections that end in every way leave no descriptor open', { timeout: 300_000 }, async () => {
     const { relay, client } = await startStack();
     const target = await tcpServer(answerThenEndAsAsked);
     const refusingPort = await closedPort();

@@ -58,7 +58,7 @@ describe('the quota of a name', () => {
 
 describe('sessions of a name', () => {
   it('a session beyond the limit of a name is rejected with the reason, and accepted when another ends; other names go on', {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     const target = await tcpServer(echo);
     const relay = await startRelay();

@@ -37,7 +37,7 @@ function expectNear(rate: number, wanted: number): void {
 
 describe('the rate of a name', () => {
   it('the rate of a name limits all its streams together in each direction, follows the list, and slows no other name', {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     const uploaded = { bytes: 0 };
     const source = await tcpServer(flood);

@@ -79,7 +79,7 @@ async function loseLinks(relay: RunningRelay, sessions: readonly SessionDriver[]
   await until(() => relay.process.openDescriptors() <= connected - sessions.length, 20_000);
 }
 
-it('an idle session costs the relay 10 KB at most, one without a link 6 KB', { timeout: 120_000 }, async () => {
+it('an idle session costs the relay 10 KB at most, one without a link 6 KB', { timeout: 300_000 }, async () => {
   const { relay, invites } = await crowdedRelay((2 * SESSIONS) / SESSIONS_OF_BEARER);
   // The first ones also cost what is compiled once.
   await loseLinks(relay, await beginAll(invites.splice(0, SESSIONS / SESSIONS_OF_BEARER)));

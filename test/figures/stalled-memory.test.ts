@@ -18,7 +18,7 @@ const STALLED = 16;
 
 describe.each(DIRECTIONS)('a reader of a %s that stops for good', (direction) => {
   it(`a stopped reader of one ${direction} costs the relay no more than its window and 1 MiB`, {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     const stack = await startStack();
     const open = await opener(stack);

@@ -49,7 +49,7 @@ describe.each(DIRECTIONS)('a reader of a %s that stops for good', (direction) =>
    * both, and what makes one of them slower counts for and against.
    */
   it(`a stopped reader of one ${direction} leaves 63 others at least 90 % of their speed`, {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     const lanes = [await startLane(direction), await startLane(direction)] as const;
     const kept: number[] = [];

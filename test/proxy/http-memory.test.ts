@@ -88,7 +88,7 @@ async function converse(proxy: number, target: number, plan: readonly PlannedExc
   socket.destroy();
 }
 
-describe('HTTP through the proxy', { timeout: 60_000 }, () => {
+describe('HTTP through the proxy', { timeout: 180_000 }, () => {
   it('HTTP content arrives unchanged, however it is framed and split, and however slowly it is read', async () => {
     const { port } = await startWholeTunnel();
     for (let seed = 1; seed <= 8; seed++) {
@@ -128,7 +128,7 @@ function echoContent(req: IncomingMessage, res: ServerResponse): void {
   req.pipe(res);
 }
 
-describe('memory of HTTP through the proxy', { timeout: 60_000 }, () => {
+describe('memory of HTTP through the proxy', { timeout: 180_000 }, () => {
   const BYTES = 4 * MIB;
 
   it.each([

@@ -210,7 +210,7 @@ it('wrong passwords by SOCKS5 and HTTP count together, and the right one is acce
     expect(await byHttp(`other ${i}`)).toBe('407');
   }
   expect([await bySocks('secret'), await byHttp('secret')]).toEqual(['05020101', '407']);
-  await vi.waitFor(async () => expect(await bySocks('secret')).toBe('05020100'), { timeout: 10_000, interval: 200 });
+  await vi.waitFor(async () => expect(await bySocks('secret')).toBe('05020100'), { timeout: 30_000, interval: 200 });
   expect(await byHttp('secret')).toBe('200');
 });
 

@@ -197,7 +197,7 @@ function probes(used: string): [name: string, request: string][] {
 }
 
 // Concurrent: many wait until a server closes a connection that it keeps alive.
-describe.concurrent.each(['http', 'https'] as const)('the decoy over %s', { timeout: 60_000 }, (scheme) => {
+describe.concurrent.each(['http', 'https'] as const)('the decoy over %s', { timeout: 180_000 }, (scheme) => {
   const tls = scheme === 'https';
   const port = (): number => (tls ? tlsServer : server).addresses[0]!.port;
   const koaPort = (): number => ((tls ? tlsKoa : koa).address() as AddressInfo).port;
@@ -229,7 +229,7 @@ describe.concurrent.each(['http', 'https'] as const)('the decoy over %s', { time
   });
 
   it('the relay answers a valid ticket that makes no link as Koa does, with an ETag only the first time', {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     const spoilt = (ticket: string): [string, string][] => [
       ['upgrade-dropped', head(`GET /${ticket} HTTP/1.1`, ['Host: relay'])],

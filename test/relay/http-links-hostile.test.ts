@@ -202,7 +202,7 @@ describe('a body without end', () => {
 });
 
 describe('requests behind others on one connection', () => {
-  it('keep no HTTP link when that connection has ended', { timeout: 10_000 }, async () => {
+  it('keep no HTTP link when that connection has ended', { timeout: 60_000 }, async () => {
     const server = await start({ clock: tenTimesAsFast });
     const { down, path } = await opened(server);
     const socket = open(server);

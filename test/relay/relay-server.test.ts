@@ -323,7 +323,7 @@ describe('the limits of the relay server', () => {
       );
       socket.resetAndDestroy();
     }
-    await vi.waitFor(() => dial(), { timeout: 3000, interval: 20 });
+    await vi.waitFor(() => dial(), { timeout: 30_000, interval: 20 });
     for (const { link } of links) link.abort();
   });
 });

@@ -418,7 +418,7 @@ describe('many clients of one exit', () => {
   });
 
   it('a client is connected although another opens and drops 5,000 links, which costs the exit few dials', {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     const set = setUp();
     const home = set.exit('home');

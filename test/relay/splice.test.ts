@@ -123,7 +123,7 @@ describe('splice', () => {
       await staying.untilClosed();
       expect(staying.messages).toHaveLength(50);
       expect(staying.closes[0]?.clean).toBe(true);
-      await vi.waitFor(() => expect(ends.onEnd).toHaveBeenCalledTimes(1));
+      await vi.waitFor(() => expect(ends.onEnd).toHaveBeenCalledTimes(1), 30_000);
     }
   });
 
@@ -134,7 +134,7 @@ describe('splice', () => {
       ends[lost].abort();
       await staying.untilClosed();
       expect(staying.closes[0]?.clean).toBe(false);
-      await vi.waitFor(() => expect(ends.onEnd).toHaveBeenCalledTimes(1));
+      await vi.waitFor(() => expect(ends.onEnd).toHaveBeenCalledTimes(1), 30_000);
     }
   });
 });

@@ -1,8 +1,10 @@
-/** Resolves as soon as the condition holds; looks every 5 ms, rejects after the limit. */
+import { PATIENCE } from './patience.ts';
+
+/** Resolves as soon as the condition holds; looks every 5 ms, rejects after the limit, which is wider in CI. */
 export async function until(condition: () => boolean, limitMs = 5000): Promise<void> {
-  const deadline = performance.now() + limitMs;
+  const deadline = performance.now() + limitMs * PATIENCE;
   while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`not within ${limitMs} ms: ${condition}`);
+    if (performance.now() > deadline) throw new Error(`not within ${limitMs * PATIENCE} ms: ${condition}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

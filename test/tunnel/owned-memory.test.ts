@@ -47,7 +47,7 @@ const BYTES = MIB;
 /** What stood in their queues, as a share of all. */
 const QUEUES_OF_CUT_LINKS = 0.05;
 
-describe('memory that bulk passes through is given back', { timeout: 60_000 }, () => {
+describe('memory that bulk passes through is given back', { timeout: 180_000 }, () => {
   // How often each byte has an owner on its way to and fro: at the ends' sockets, sealed, at an accepted WebSocket,
   // opened or copied.
   it.each<[string, number, WholeTunnelOptions]>([

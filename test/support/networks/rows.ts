@@ -9,7 +9,7 @@ import { type NetworkOptions, type ObstacleNetwork, startObstacleNetwork } from 
 import { isMeasuring, type Measured, runObstacle } from './run-obstacle.ts';
 
 const PAGE = new URL('../../../docs/networks.md', import.meta.url);
-const LIMIT_MS = isMeasuring ? 900_000 : 60_000;
+const LIMIT_MS = isMeasuring ? 900_000 : 180_000;
 const LONG = { timeout: LIMIT_MS, tags: ['waits'] };
 /** Of each the median counts. */
 const ROUNDS = isMeasuring ? 3 : 1;

@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PATIENCE } from '../patience.ts';
 import { atEnd } from '../scope.ts';
 import { until } from '../until.ts';
 
@@ -47,14 +48,14 @@ export function spawnBound(program: string, args: readonly string[], options: Sp
   return child;
 }
 
-/** Runs a program to its end; killed, with exit code null, if that takes longer than `limitMs`. */
+/** Runs a program to its end; killed, with exit code null, if that takes longer than `limitMs`, four times that in CI. */
 export async function run(
   program: string,
   args: readonly string[],
   options: SpawnOptions & { readonly input?: string | Uint8Array; readonly limitMs?: number } = {},
 ): Promise<Outcome> {
   const child = spawnBound(program, args, options);
-  const limit = setTimeout(() => child.kill('SIGKILL'), options.limitMs ?? 15_000);
+  const limit = setTimeout(() => child.kill('SIGKILL'), (options.limitMs ?? 15_000) * PATIENCE);
   const output = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
     child[name]?.setEncoding('latin1').on('data', (text: string) => {

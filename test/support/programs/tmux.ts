@@ -1,4 +1,5 @@
 /** A real terminal of a given size: tmux, whose screen is read back as text. */
+import { PATIENCE } from '../patience.ts';
 import { atEnd } from '../scope.ts';
 import { run, runWell } from './programs.ts';
 
@@ -47,7 +48,7 @@ export class TmuxTerminal {
       shown = await this.screen();
       return text.test(shown.join('\n'));
     };
-    const end = performance.now() + limitMs;
+    const end = performance.now() + limitMs * PATIENCE;
     while (!(await look())) {
       if (performance.now() > end) throw new Error(`${text} is not on the screen:\n${shown.join('\n')}`);
       await new Promise((resolve) => setTimeout(resolve, 50));

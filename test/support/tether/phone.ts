@@ -7,6 +7,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { WebSocket } from 'ws';
+import { PATIENCE } from '../patience.ts';
 import { type SpawnOptions, spawnBound } from '../programs/programs.ts';
 import { atEnd, atEndOfFile } from '../scope.ts';
 import { tempDir } from '../temp-dir.ts';
@@ -208,7 +209,7 @@ export class PhonePage {
 
   /** Resolves when the page says that it is in this state. */
   async until(state: string, limitMs = 10_000): Promise<void> {
-    const deadline = performance.now() + limitMs;
+    const deadline = performance.now() + limitMs * PATIENCE;
     let seen: string | undefined;
     while (seen !== state) {
       if (performance.now() > deadline) throw new Error(`the page is ${seen}, not ${state}: ${this.complaints()}`);

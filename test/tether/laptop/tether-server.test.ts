@@ -119,7 +119,7 @@ describe('an upgrade at a tether', () => {
     // A connection beyond the bound is closed without an answer.
     await expect(ask(tether, '/')).rejects.toThrow();
     await clock.advance(1_000);
-    await vi.waitFor(async () => expect((await ask(tether, '/')).status).toBe(200), 3_000);
+    await vi.waitFor(async () => expect((await ask(tether, '/')).status).toBe(200), 30_000);
   });
 
   it('a connection without a request is closed after ten seconds, not thirty', { tags: ['waits'] }, async () => {
@@ -232,7 +232,7 @@ describe('a pairing with the laptop', () => {
     expect(statuses.filter((status) => status === 101)).toHaveLength(3);
     expect(statuses.filter((status) => status === 503)).toHaveLength(2);
     for (const socket of sockets) socket.terminate();
-    await vi.waitFor(async () => expect(await statusOf(openSocket(tether.host, '/control'))).toBe(101));
+    await vi.waitFor(async () => expect(await statusOf(openSocket(tether.host, '/control'))).toBe(101), 30_000);
     // Closed in time without a message: no failed attempt.
     expect(tether.server.failedAttempts).toBe(0);
   });
@@ -300,7 +300,7 @@ async function moveTo(tether: RunningTether, name: string): Promise<RunningTethe
 
 const codes = ({ events }: RunningTether) => events.filter(({ type }) => type === 'code').length;
 const refused = ({ host }: RunningTether) =>
-  vi.waitFor(() => expect(ask({ host } as RunningTether, '/')).rejects.toThrow());
+  vi.waitFor(() => expect(ask({ host } as RunningTether, '/')).rejects.toThrow(), 30_000);
 
 describe('a tether that moves to another address', () => {
   it('a move is reported once, with a code for the new address; only the new address serves the page', async () => {

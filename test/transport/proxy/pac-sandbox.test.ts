@@ -91,9 +91,9 @@ describe('the sandbox of PAC scripts', () => {
   });
 
   it('knows the functions of dates, and an address of this machine', async () => {
-    expect(await resultOf('return weekdayRange("SUN", "SAT") + " " + timeRange(0, 23) + " " + alert("x");')).toBe(
-      'true true undefined',
-    );
+    expect(
+      await resultOf('return weekdayRange("SUN", "SAT") + " " + timeRange(0, 0, 0, 23, 59, 59) + " " + alert("x");'),
+    ).toBe('true true undefined');
     expect(await resultOf('return myIpAddress();')).toMatch(/^\d+\.\d+\.\d+\.\d+$/);
   });
 });

@@ -24,7 +24,7 @@ const BYTES = 4_000_000;
 const LINK_MS = 500;
 
 it('a session goes on from a WebSocket to an HTTP link and back in the middle of transfers', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   const [identity, peer] = [createIdentity(), createIdentity()];
   const sessions = new ExitSessions({

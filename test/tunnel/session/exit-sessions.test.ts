@@ -112,7 +112,9 @@ function countOf(answers: readonly { readonly answer: string }[]): Record<string
 }
 
 describe('requests to join a session', () => {
-  it('of 1,000 requests to join a session an exit admits 7, and the session goes on', { timeout: 90_000 }, async () => {
+  it('of 1,000 requests to join a session an exit admits 7, and the session goes on', {
+    timeout: 240_000,
+  }, async () => {
     const exit = new Exit();
     const stream = await exit.open();
     const answers = await Promise.all(Array.from({ length: 1_000 }, () => exit.join()));
