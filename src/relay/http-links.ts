@@ -35,7 +35,7 @@ function isFresh({ isForPage, sequences }: Entry, { sequence }: LinkRequest, hea
   return (headers.origin === undefined || isForPage) && sequences.accept(sequence);
 }
 
-/** Of one link: 4 *up*, 2 *down*, and as many that the relay does not know to be cut. Others stay pending. */
+/** Of one link: up to 7 *up*, 2 *down*, and some that the relay does not know to be cut. Others stay pending. */
 const MAX_CARRYING_SOCKETS = 16;
 /** Of all links: what each needs that has nothing cut. Others stay pending. */
 const USUAL_SOCKETS = 3;

@@ -12,6 +12,7 @@ import { type Connection, type ConnectionOptions, dialConnection } from '../conn
 import { requestFields } from '../connection/reach.ts';
 import { secured } from '../connection/secured.ts';
 import { HttpClientLink, type HttpClientOptions, type OpeningFault } from '../http/http-client-link.ts';
+import { MAX_UPS } from '../http/http-limits.ts';
 import type { AnswerHandler, HttpExchange, HttpRequester, LinkHttpRequest } from '../http/http-requester.ts';
 import type { MessageLink } from '../message-link.ts';
 import { Http1Requester } from './http1-requester.ts';
@@ -145,6 +146,10 @@ class EndingRequester implements HttpRequester {
     private readonly inner: HttpRequester,
     private readonly onClose: () => void,
   ) {}
+
+  get mostBodies(): number {
+    return this.inner.mostBodies ?? MAX_UPS;
+  }
 
   request(request: LinkHttpRequest, handler: AnswerHandler): HttpExchange {
     return this.inner.request(request, handler);

@@ -2,15 +2,17 @@
 import { Agent, type IncomingHttpHeaders, request as startRequest } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { MAX_SMALL_UPS } from '../http/http-limits.ts';
 import type { AnswerHandler, HttpExchange, HttpRequester, LinkHttpRequest } from '../http/http-requester.ts';
 import { AnswerRelay } from './answer-relay.ts';
 
 /** Idle connections that are kept: as many requests as a link usually has under way. */
-const MAX_IDLE_SOCKETS = 6;
+const MAX_IDLE_SOCKETS = MAX_SMALL_UPS + 2;
 /** Most servers keep idle connections for 5 s and more; Node's Agent closes sooner where the server says less. */
 const IDLE_MS = 4_000;
 
 export class Http1Requester implements HttpRequester {
+  readonly mostBodies = MAX_SMALL_UPS;
   private readonly agent: DiallingAgent;
 
   /**

@@ -1,7 +1,7 @@
 /** Requests of an HTTP link over HTTP/2: all on one connection, which is dialled again when it has ended. */
 import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node:http2';
 import type { Socket } from 'node:net';
-import { WINDOW_BYTES } from '../http/http-limits.ts';
+import { MAX_SMALL_UPS, WINDOW_BYTES } from '../http/http-limits.ts';
 import type { AnswerHandler, HttpExchange, HttpRequester, LinkHttpRequest } from '../http/http-requester.ts';
 import { AnswerRelay } from './answer-relay.ts';
 import { commonFields, headerOf, postHeaders } from './http1-requester.ts';
@@ -14,6 +14,7 @@ const CONNECTION_WINDOW_BYTES = 4 * WINDOW_BYTES;
 const MAX_RETIRED = 4;
 
 export class Http2Requester implements HttpRequester {
+  readonly mostBodies = MAX_SMALL_UPS;
   private session: Promise<ClientHttp2Session> | undefined;
   private open: ClientHttp2Session | undefined;
   private closed = false;

@@ -10,14 +10,22 @@ export class AnswerTimes {
   private emptyMs: number | undefined;
   private bodyMs: number | undefined;
   private bodyBytes = 0;
+  /** Of all requests, without a preference for slow ones. */
+  private meanMs: number | undefined;
 
   /** What an empty request takes, ms; undefined before the first answer. */
   get roundTripMs(): number | undefined {
     return this.emptyMs;
   }
 
+  /** What a request takes, ms; 0 before the first answer. */
+  get usualMs(): number {
+    return this.meanMs ?? 0;
+  }
+
   /** @param bytes of its body */
   note(bytes: number, tookMs: number): void {
+    this.meanMs = this.meanMs === undefined ? tookMs : this.meanMs + (tookMs - this.meanMs) * GAIN_DOWN;
     if (bytes === 0) {
       this.emptyMs = smoothed(this.emptyMs, tookMs);
       return;

@@ -87,7 +87,7 @@ const NO_EXCHANGE: HttpExchange = { pause: () => {}, resume: () => {}, abort: ()
 
 export class HttpClientLink extends HttpLinkEnd implements DownSink {
   private readonly times = new AnswerTimes();
-  private readonly up = new UpSchedule(this.sender, this.times);
+  private readonly up: UpSchedule;
   private readonly down: DownFeed;
   private readonly posts = new Map<HttpExchange, Post>();
   private sequence = 0;
@@ -113,6 +113,7 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
   constructor(private readonly options: HttpClientOptions) {
     super(options.remote, options.clock);
     this.heardAt = this.clock.now();
+    this.up = new UpSchedule(this.sender, this.times, options.requester.mostBodies);
     const times = { rotateMs: ROTATE_MS, pollMs: POLL_MS, heldBackMs: HELD_BACK_MS, ...options.times };
     const openingMs = options.holding?.isExpected ? HELD_BACK_AGAIN_MS : times.heldBackMs;
     this.down = new DownFeed(this, { openingMs, ...times });

@@ -25,11 +25,19 @@ export const LEAST_KEPT_BYTES = 256;
 
 /** *up* requests of a client under way, and as many as a relay serves: some were cut, and it does not know yet. */
 export const MAX_UPS = 4;
+/** Where a client may have many connections: as many if the further ones are small, such as acknowledgements. */
+export const MAX_SMALL_UPS = 6;
+export const SMALL_BODY_BYTES = 16 * KIB;
 export const MAX_SERVED_UPS = 16;
 
 /** While others are under way, a further one begins with so many bytes, or after a pause: each costs 0.3 ms. */
 export const NEXT_BODY_BYTES = 64 * KIB;
 export const NEXT_BODY_MS = 1;
+/**
+ * Small bodies are spread over the time that one takes, so that acknowledgements do not come in bursts, but are never
+ * further apart than this, ms.
+ */
+export const MAX_SPREAD_MS = 50;
 /** The client's first body; it doubles while one takes less than half a second, and shrinks above one. */
 export const FIRST_BODY_BYTES = 16 * KIB;
 export const MIN_BODY_BYTES = 4 * KIB;

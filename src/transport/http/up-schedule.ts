@@ -9,10 +9,12 @@ import {
   BODY_SLOW_MS,
   FIRST_BODY_BYTES,
   MAX_BODY_BYTES,
+  MAX_SPREAD_MS,
   MAX_UPS,
   MIN_BODY_BYTES,
   NEXT_BODY_BYTES,
   NEXT_BODY_MS,
+  SMALL_BODY_BYTES,
   WINDOW_BYTES,
 } from './http-limits.ts';
 import type { StreamSender } from './stream-sender.ts';
@@ -37,6 +39,11 @@ export interface UpBody {
 /** Empty requests ask less often for the progress of one that is slow. */
 const MAX_PROBE_DOUBLINGS = 1;
 
+/** Of those that may be under way: then one is free when the next is due although some take longer. */
+const SPREAD_SHARE = 0.9;
+/** So many may leave early after a pause. */
+const EARLY_BODIES = 2;
+
 /** To be sent again, or held by the relay as it seems. */
 interface Range {
   from: number;
@@ -54,12 +61,16 @@ export class UpSchedule {
   private bodyBytes = FIRST_BODY_BYTES;
   /** When the last request began. */
   private startedAt = 0;
+  /** When the next small one is due if they are spread evenly. */
+  private paceAt = 0;
   /** When the relay had more than before, and when the newest request that it has answered was sent. */
   private progress = { at: 0, offset: 0, answeredSentAt: Number.NEGATIVE_INFINITY };
 
+  /** @param mostBodies requests that may be under way, MAX_UPS at least: more than that only if they are small */
   constructor(
     private readonly sender: StreamSender,
     private readonly times: AnswerTimes,
+    private readonly mostBodies = MAX_UPS,
   ) {}
 
   /** Appended and in no request yet. */
@@ -83,10 +94,11 @@ export class UpSchedule {
 
   /** What to send now; undefined if there is nothing, or enough is under way. */
   poll(now: number): UpBody | undefined {
-    if (this.underWay.size >= MAX_UPS) return undefined;
+    if (this.underWay.size >= this.mostUnderWay) return undefined;
     const range = this.nextLost() ?? this.nextFresh(now);
     if (range === undefined) return undefined;
     this.startedAt = now;
+    this.paceAt = Math.max(this.paceAt, now) + this.spacingMs;
     const isTelling = this.lost.length === 0 && !this.hasDoubted;
     const body = { repeats: 0, ...range, sentAt: now, isOvertaken: false, isDoubted: false, probes: 0, isTelling };
     this.underWay.add(body);
@@ -151,7 +163,7 @@ export class UpSchedule {
 
   /** Takes the place of others when there is something to send and no room: the oldest doubted one. To be aborted. */
   takeSurplus(): UpBody | undefined {
-    if (this.underWay.size < MAX_UPS || (this.lost.length === 0 && this.unsentBytes === 0)) return undefined;
+    if (this.underWay.size < this.mostUnderWay || (this.lost.length === 0 && this.unsentBytes === 0)) return undefined;
     for (const body of this.underWay) {
       if (!body.isDoubted) continue;
       this.underWay.delete(body);
@@ -246,13 +258,31 @@ export class UpSchedule {
 
   /** When what waits is sent although it is little; Infinity: nothing waits for that. */
   get gatherUntil(): number {
-    const waits = this.unsentBytes > 0 && this.underWay.size > 0 && this.underWay.size < MAX_UPS;
-    return waits ? this.startedAt + NEXT_BODY_MS : Number.POSITIVE_INFINITY;
+    const waits = this.unsentBytes > 0 && this.underWay.size > 0 && this.underWay.size < this.mostUnderWay;
+    return waits ? this.gatheredAt : Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * Requests that all leave at once are all answered at once, and what comes meanwhile waits for that: acknowledgements
+   * would come in bursts. So they are spread over the time that one takes, but for the first after a pause.
+   */
+  private get gatheredAt(): number {
+    return Math.max(this.startedAt + NEXT_BODY_MS, this.paceAt - EARLY_BODIES * this.spacingMs);
+  }
+
+  private get spacingMs(): number {
+    return Math.min(MAX_SPREAD_MS, this.times.usualMs / (SPREAD_SHARE * this.mostBodies));
+  }
+
+  /** What is sent again, and large bodies, must not take more connections. */
+  private get mostUnderWay(): number {
+    const isUsual = this.lost.length === 0 && this.unsentBytes <= SMALL_BODY_BYTES && !this.hasDoubted;
+    return isUsual ? this.mostBodies : MAX_UPS;
   }
 
   private mustGather(waiting: number, now: number): boolean {
     const isLittle = waiting < Math.min(NEXT_BODY_BYTES, this.bodyBytes);
-    return isLittle && this.underWay.size > 0 && now - this.startedAt < NEXT_BODY_MS;
+    return isLittle && this.underWay.size > 0 && now < this.gatheredAt;
   }
 
   private nextFresh(now: number): { from: number; to: number } | undefined {

@@ -9,7 +9,7 @@ import { decodeRequest, encodeRequest } from '../../../src/transport/http/link-r
 import { Reassembly } from '../../../src/transport/http/reassembly.ts';
 import { SequenceWindow } from '../../../src/transport/http/sequence-window.ts';
 import { StreamSender } from '../../../src/transport/http/stream-sender.ts';
-import { UpSchedule } from '../../../src/transport/http/up-schedule.ts';
+import { type UpBody, UpSchedule } from '../../../src/transport/http/up-schedule.ts';
 
 const RUNS = { numRuns: 200, seed: 5 };
 const bytesOf = (length: number): Uint8Array => Uint8Array.from({ length }, (_, i) => (i * 7) & 0xff);
@@ -109,41 +109,94 @@ describe('the stream of a sender', () => {
     expect(paddingFor(8_193)).toBe(0);
   });
 
-  it('bodies that are lost, cut short or answered in any order carry every byte, at most four at a time', () => {
-    const outcome = fc.tuple(fc.nat(3), fc.constantFrom('lost', 'half', 'whole'));
-    fc.assert(
-      fc.property(fc.array(outcome, { maxLength: 200 }), (outcomes) => {
-        const sender = new StreamSender();
-        sender.appendMessage([bytesOf(60_000)], 60_000);
-        sender.appendMessage([bytesOf(65_000)], 65_000);
-        const schedule = new UpSchedule(sender, new AnswerTimes());
-        const intake = new Reassembly(() => {});
-        const underWay: ReturnType<UpSchedule['poll']>[] = [];
-        let now = 0;
-        const settle = (at: number, how: string): void => {
-          const [body] = underWay.splice(at, 1);
-          if (body === undefined) return;
-          const sent = Buffer.concat(sender.view(Math.max(body.from, sender.acknowledged), body.to).pieces);
-          const part = how === 'whole' ? sent.length : Math.floor(sent.length / 2);
-          intake.take(Math.max(body.from, sender.acknowledged), Uint8Array.from(sent.subarray(0, part)), 1 << 20);
-          if (how !== 'whole') return schedule.handleLost(body);
-          sender.acknowledge(intake.next);
-          schedule.noteAnswer(body.sentAt, now);
-          schedule.handleAnswer(body, intake.next, now);
-        };
-        const step = (at: number, how: string): void => {
-          now += 10;
-          for (let body = schedule.poll(now); body !== undefined; body = schedule.poll(now)) underWay.push(body);
-          expect(underWay.length).toBeLessThanOrEqual(4);
-          settle(at % Math.max(1, underWay.length), how);
-        };
-        for (const [at, how] of outcomes) step(at, how);
-        for (let i = 0; i < 500 && sender.retainedBytes > 0; i++) step(0, 'whole');
-        expect(intake.next).toBe(sender.end);
-        expect(sender.retainedBytes).toBe(0);
-      }),
-      { numRuns: 100, seed: 5 },
-    );
+  it.each([4, 6])(
+    'bodies that are lost, cut short or answered in any order carry every byte, at most %i at a time',
+    (most) => {
+      const outcome = fc.tuple(fc.nat(3), fc.constantFrom('lost', 'half', 'whole'));
+      fc.assert(
+        fc.property(fc.array(outcome, { maxLength: 200 }), (outcomes) => {
+          const sender = new StreamSender();
+          sender.appendMessage([bytesOf(60_000)], 60_000);
+          sender.appendMessage([bytesOf(65_000)], 65_000);
+          const schedule = new UpSchedule(sender, new AnswerTimes(), most);
+          const intake = new Reassembly(() => {});
+          const underWay: ReturnType<UpSchedule['poll']>[] = [];
+          let now = 0;
+          const settle = (at: number, how: string): void => {
+            const [body] = underWay.splice(at, 1);
+            if (body === undefined) return;
+            const sent = Buffer.concat(sender.view(Math.max(body.from, sender.acknowledged), body.to).pieces);
+            const part = how === 'whole' ? sent.length : Math.floor(sent.length / 2);
+            intake.take(Math.max(body.from, sender.acknowledged), Uint8Array.from(sent.subarray(0, part)), 1 << 20);
+            if (how !== 'whole') return schedule.handleLost(body);
+            sender.acknowledge(intake.next);
+            schedule.noteAnswer(body.sentAt, now);
+            schedule.handleAnswer(body, intake.next, now);
+          };
+          const step = (at: number, how: string): void => {
+            now += 10;
+            for (let body = schedule.poll(now); body !== undefined; body = schedule.poll(now)) underWay.push(body);
+            expect(underWay.length).toBeLessThanOrEqual(most);
+            settle(at % Math.max(1, underWay.length), how);
+          };
+          for (const [at, how] of outcomes) step(at, how);
+          for (let i = 0; i < 500 && sender.retainedBytes > 0; i++) step(0, 'whole');
+          expect(intake.next).toBe(sender.end);
+          expect(sender.retainedBytes).toBe(0);
+        }),
+        { numRuns: 100, seed: 5 },
+      );
+    },
+  );
+});
+
+describe('small bodies of a busy client', () => {
+  /** One message of 100 bytes each ms, and requests that take 60 ms each. */
+  function startTimes(most: number, forMs: number): { times: number[]; mostUnderWay: number } {
+    const sender = new StreamSender();
+    const answerTimes = new AnswerTimes();
+    const schedule = new UpSchedule(sender, answerTimes, most);
+    const underWay: UpBody[] = [];
+    const times: number[] = [];
+    let mostUnderWay = 0;
+    for (let now = 0; now < forMs; now++) {
+      sender.appendMessage([bytesOf(100)], 100);
+      for (let first = underWay[0]; first !== undefined && now - first.sentAt >= 60; first = underWay[0]) {
+        underWay.shift();
+        sender.acknowledge(first.to);
+        schedule.noteAnswer(first.sentAt, now);
+        schedule.handleAnswer(first, first.to, now);
+      }
+      for (let body = schedule.poll(now); body !== undefined; body = schedule.poll(now)) {
+        underWay.push(body);
+        times.push(now);
+      }
+      mostUnderWay = Math.max(mostUnderWay, underWay.length);
+    }
+    return { times: times.filter((at) => at > forMs / 2), mostUnderWay };
+  }
+
+  it.each([
+    { most: 4, gapMs: 17 },
+    { most: 6, gapMs: 12 },
+  ])(
+    'are spread over the time that a request takes: $most of them, none more than $gapMs ms later',
+    ({ most, gapMs }) => {
+      const { times, mostUnderWay } = startTimes(most, 2_000);
+      const gaps = times.slice(1).map((at, i) => at - (times[i] ?? 0));
+      expect(Math.max(...gaps)).toBeLessThanOrEqual(gapMs);
+      expect(Math.min(...gaps)).toBeGreaterThan(1);
+      expect(mostUnderWay).toBeLessThanOrEqual(most);
+    },
+  );
+
+  it('large bodies and what is sent again have four requests at the most', () => {
+    const sender = new StreamSender();
+    const schedule = new UpSchedule(sender, new AnswerTimes(), 6);
+    for (let i = 0; i < 10; i++) sender.appendMessage([bytesOf(60_000)], 60_000);
+    let bodies = 0;
+    for (let now = 0; now < 100; now++) while (schedule.poll(now) !== undefined) bodies += 1;
+    expect(bodies).toBe(4);
   });
 });
 
