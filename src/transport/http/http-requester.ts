@@ -35,7 +35,10 @@ export interface HttpExchange {
 export interface HttpRequester {
   /** Requests with a body that may be under way; missing: 4, as a page has six connections to a host. */
   readonly mostBodies?: number;
-  /** Starts at once: nothing may wait for another request of the same link, of which 4 more than `mostBodies` may be under way. */
+  /**
+   * Starts at once: nothing may wait for another request of the same link, of which 4 more than `mostBodies` may be
+   * under way.
+   */
   request(request: LinkHttpRequest, handler: AnswerHandler): HttpExchange;
   /**
    * A request seems to be on a connection that carries nothing any more. No connection that exists is used for the next
