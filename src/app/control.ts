@@ -1,13 +1,13 @@
 /** The control socket of a client, a relay or an exit: what it answers, and where it is. */
 
 import { type Control, openControl } from '../control/ask.ts';
-import { type ControlRole, listControls, newControlPath } from '../control/places.ts';
+import { type ControlPlace, type ControlRole, listControls, newControlPath } from '../control/places.ts';
 import { type Answer, type ControlServer, startControlServer } from '../control/server.ts';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Client } from './client.ts';
-import type { Status } from './status.ts';
+import type { ClientStatus, Status } from './status.ts';
 
 interface Controlled {
   readonly role: ControlRole;
@@ -61,6 +61,28 @@ export async function findRunning(states: readonly string[]): Promise<readonly C
   const places = (await Promise.all(states.map((state) => listControls(state)))).flat();
   const opened = await Promise.all(places.map((place) => openControl(place)));
   return opened.filter((control) => control !== undefined);
+}
+
+/** What the clients with this state directory say of themselves. Who does not answer is left out. Never rejects. */
+export async function askClients(state: string): Promise<readonly ClientStatus[]> {
+  const places = await listControls(state).catch(() => []);
+  const answers = await Promise.all(places.filter(({ role }) => role === 'client').map(askClient));
+  return answers.filter((status) => status !== undefined);
+}
+
+async function askClient(place: ControlPlace): Promise<ClientStatus | undefined> {
+  let control: Control | undefined;
+  try {
+    control = await openControl(place);
+    if (control === undefined) return undefined;
+    const status = statusIn(await control.ask({ request: 'status' }));
+    return status.role === 'client' ? status : undefined;
+  } catch (error) {
+    if (!(error instanceof WstunError)) throw error;
+    return undefined;
+  } finally {
+    control?.close();
+  }
 }
 
 /** What one of them answers to `status`, or the next of `watch`. @throws WstunError control-failed */

@@ -49,6 +49,8 @@ export interface ClientStatus {
   readonly since: number;
   /** `host:port` of the proxy. */
   readonly listen: string;
+  /** The name under which its invite is kept. Undefined where it is not, and in the library. */
+  readonly profile?: string;
   /** `host:port` of the relay that is used, or tried first. */
   readonly relay: string;
   /** Where targets are dialled: by the relay, or by an exit behind it, which the relay cannot read. */

@@ -15,7 +15,7 @@ import { PrivateFolder } from '../tether/browser/private-folder.ts';
 import { reports } from './client.ts';
 import { OutageReport } from './outage-report.ts';
 import { Output } from './output.ts';
-import { openProgramProxy, type ProgramProxy } from './program-proxy.ts';
+import { type ProgramProxy, planProgramProxy } from './program-proxy.ts';
 import { untilSignal } from './run.ts';
 import { TetherReport } from './tether.ts';
 
@@ -38,7 +38,7 @@ export async function runBrowser(url = `http://${OWN_HOST}/`, command: Command):
   const output = new Output({ ...options, isBeside: true });
   const browser = findBrowser(options.browser, SYSTEM_BROWSERS, 'browser-absent');
   const events = reports(output, new OutageReport(output), new TetherReport(output), () => {});
-  const { value: proxy, signal } = await untilSignal((signal) => openProgramProxy(command, { output, signal, events }));
+  const { value: proxy, signal } = await untilSignal(await planProgramProxy(command, { output, events }));
   if (proxy === undefined) {
     process.exitCode = 128 + constants.signals[signal ?? 'SIGTERM'];
     return;
@@ -46,7 +46,7 @@ export async function runBrowser(url = `http://${OWN_HOST}/`, command: Command):
   try {
     await useBrowser(url, options, { browser, proxy, output });
   } finally {
-    await proxy.own?.close(0);
+    await proxy.close();
   }
 }
 

@@ -2,7 +2,8 @@
 import { DEFAULT_PROFILE, type Place, Profiles, placeOfInvite } from '../app/profiles.ts';
 import { decodeInvite } from '../crypto/invite.ts';
 import { PREFIX } from '../crypto/pasted-text.ts';
-import { WstunError } from '../errors.ts';
+import { type FaultName, WstunError } from '../errors.ts';
+import type { Settled } from './config/settle.ts';
 import { ask, isWatched } from './confirm.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { canPrompt, promptForInvite } from './invite-prompt.ts';
@@ -19,9 +20,18 @@ export interface KeepOptions extends InviteOptions {
   readonly yes?: boolean;
 }
 
+/** Proved by the other end: with this invite there is no session any more. */
+const ACCESS_GONE: readonly FaultName[] = ['access-removed', 'keys-rotated'];
+
+export function isAccessGone(error: unknown): boolean {
+  return error instanceof WstunError && ACCESS_GONE.includes(error.fault);
+}
+
 /** An invite in use. None of its functions rejects. */
 export interface ClientInvite {
   readonly text: string;
+  /** Under which it is kept, or is about to be. */
+  readonly name: string | undefined;
   /** The client runs with it: it is kept from now on. */
   keep(): Promise<void>;
   /** It has had a session. */
@@ -34,6 +44,24 @@ interface Given {
   readonly text: string;
   /** The name under which to keep it; undefined: not at all. */
   readonly name: string | undefined;
+}
+
+/**
+ * What a command was given, of the client's options. What is typed counts more than what a file or a variable says.
+ * @param invite what its argument says
+ */
+export function keepOptions({ options, values }: Settled, invite: string | undefined): KeepOptions {
+  const { invite: configured, inviteFile, as, keep, yes } = options as Omit<KeepOptions, 'configured'>;
+  const isTyped = (option: string) => values.some(({ origin }) => origin === option);
+  const isNamed = isTyped('--as') && invite === undefined;
+  return {
+    invite,
+    ...(configured !== undefined && !isNamed && { configured }),
+    ...(inviteFile !== undefined && (!isNamed || isTyped('--invite-file')) && { inviteFile }),
+    ...(as !== undefined && { as }),
+    ...(keep !== undefined && { keep }),
+    ...(yes !== undefined && { yes }),
+  };
 }
 
 /**
@@ -53,7 +81,7 @@ export async function chooseInvite(options: KeepOptions, state: string, output: 
   if (chosen !== undefined) {
     const { name, invite } = chosen;
     if (name !== DEFAULT_PROFILE || !chosen.tried) output.say(describeChoice(chosen, placeOfInvite(invite)));
-    return inUse(invite, keep ? name : undefined, profiles, output, true);
+    return { ...inUse(invite, keep ? name : undefined, profiles, output, true), name };
   }
   const name = named.name ?? DEFAULT_PROFILE;
   if (!canPrompt() || output.json) throw await missing(named.name, profiles);
@@ -118,7 +146,7 @@ function inUse(
   isKept = false,
 ): ClientInvite {
   const nothing = () => Promise.resolve();
-  if (name === undefined) return { text, keep: nothing, prove: nothing, giveUp: nothing };
+  if (name === undefined) return { text, name, keep: nothing, prove: nothing, giveUp: nothing };
   const later = name === DEFAULT_PROFILE ? 'wstun client' : `wstun client --as ${shellQuote(name)}`;
   const attempt = (what: string, work: () => Promise<void>) => async () => {
     await work().catch((error: unknown) => {
@@ -127,7 +155,7 @@ function inUse(
     });
   };
   return {
-    text,
+    ...{ text, name },
     keep: attempt('this invite could not be kept', async () => {
       if (isKept || !(await profiles.keep(name, text))) return;
       output.event({ event: 'kept', name });

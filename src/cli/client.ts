@@ -3,10 +3,10 @@ import { type Client, type ClientEvents, type ClientOptions, startClient } from 
 import { clientAnswers, serveControl } from '../app/control.ts';
 import { reachableHost } from '../app/own-address.ts';
 import type { ProxyOptions } from '../app/proxy-options.ts';
-import { type FaultName, WstunError } from '../errors.ts';
+import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { defaultStateDir } from '../state/default-dir.ts';
-import { chooseInvite, type KeepOptions } from './client-invite.ts';
+import { chooseInvite, isAccessGone, type KeepOptions, keepOptions } from './client-invite.ts';
 import { ClientScreen } from './client-screen.ts';
 import { type Following, followConfig } from './config/follow.ts';
 import { concernsWay, LIVE_KEYS } from './config/live.ts';
@@ -25,9 +25,6 @@ import { firstSignal } from './shutdown.ts';
 import { stallEvent, stallText } from './stall-report.ts';
 import { TetherReport } from './tether.ts';
 import { reportBrowser } from './via-browser.ts';
-
-/** Proved by the other end: with this invite there is no session any more. */
-const ACCESS_GONE: readonly FaultName[] = ['access-removed', 'keys-rotated'];
 
 interface ClientCommand
   extends OutputOptions,
@@ -62,14 +59,9 @@ function commandOf(settled: Settled, given: string | undefined): ClientCommand {
   const options = settled.options as Omit<ClientCommand, 'tether'> & { readonly tether?: string | true };
   const { invite: found, tether } = parseTether(given, options.tether);
   const { invite, viaBrowser } = parseViaBrowser(found, options.viaBrowser);
-  const { tether: _tether, viaBrowser: _browser, invite: configured, inviteFile, ...rest } = options;
-  const isTyped = (option: string) => settled.values.some(({ origin }) => origin === option);
-  // What is typed counts more than what a file or a variable says.
-  const isNamed = isTyped('--as') && invite === undefined;
+  const { tether: _tether, viaBrowser: _browser, invite: _invite, inviteFile: _file, ...rest } = options;
   return {
-    ...{ ...rest, invite },
-    ...(configured !== undefined && !isNamed && { configured }),
-    ...(inviteFile !== undefined && (!isNamed || isTyped('--invite-file')) && { inviteFile }),
+    ...{ ...rest, ...keepOptions(settled, invite) },
     ...(tether && { tether }),
     ...(viaBrowser && { viaBrowser }),
   };
@@ -120,7 +112,7 @@ async function run(options: ClientCommand, output: Output, settled: Settled): Pr
   });
   const control = serveControl({
     ...{ role: 'client', state: defaultStateDir('client', process.env), logger: output.logger },
-    status: () => client.status(),
+    status: () => ({ ...client.status(), ...(invite.name !== undefined && { profile: invite.name }) }),
     answers: clientAnswers(client),
   });
   const screen = new ClientScreen(client, {
@@ -132,7 +124,7 @@ async function run(options: ClientCommand, output: Output, settled: Settled): Pr
   try {
     return await runUntilSignal(client, output, outage, screen).finally(() => control.close());
   } catch (error) {
-    if (error instanceof WstunError && ACCESS_GONE.includes(error.fault)) kept = kept.then(() => invite.giveUp());
+    if (isAccessGone(error)) kept = kept.then(() => invite.giveUp());
     throw error;
   } finally {
     await kept;

@@ -112,8 +112,11 @@ export const encryptionOption = () => {
 export const runningProxyOption = () =>
   new Option(
     '--listen <host:port>',
-    'address of the proxy of a running client (default: that of the client on this machine, else 127.0.0.1:1080)',
+    'use the running client whose proxy has this address (default: that of the client that runs, else 127.0.0.1:1080)',
   ).argParser(parseHostPort);
+
+/** For commands that use a running client. */
+export const runningProfileOption = (what: string) => new Option('--as <name>', what).conflicts('listen');
 
 export const socksOption = () =>
   new Option('--no-socks', 'leave out ALL_PROXY, for programs that fail when they find SOCKS there');
@@ -123,7 +126,12 @@ export function withOwnClient(command: Command): Command {
   return withWayOptions(
     command
       .optionsGroup('If no client runs, one is started:')
-      .option('--invite-file <file>', 'start one in any case, with the invite in this file (- for standard input)')
+      .addOption(
+        new Option(
+          '--invite-file <file>',
+          'start one in any case, with the invite in this file (- for standard input)',
+        ).conflicts(['as', 'listen']),
+      )
       .addOption(transportOption()),
   );
 }

@@ -2,18 +2,19 @@
 import type { Command } from 'commander';
 import type { Client, ClientEvents, ClientOptions } from '../app/client.ts';
 import { startConnectedClient } from '../app/connected-client.ts';
-import { isAnyAddress } from '../app/own-address.ts';
 import type { ProxyOptions } from '../app/proxy-options.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { findProxy, type ProxyFinding } from '../programs/find-proxy.ts';
 import { defaultStateDir } from '../state/default-dir.ts';
+import { type ClientInvite, chooseInvite, isAccessGone, keepOptions } from './client-invite.ts';
 import { clientCommand } from './commands/client.ts';
 import { settleCommand } from './config/roles.ts';
-import { findInvite } from './find-invite.ts';
+import type { Settled } from './config/settle.ts';
 import type { Output } from './output.ts';
 import { proxyOptions } from './proxy-options.ts';
 import { type ReachTexts, reachOptions } from './reach-options.ts';
+import { chooseClient, findRunningClients, localAddress } from './running-client.ts';
 
 interface Credentials {
   readonly user: string;
@@ -27,8 +28,7 @@ interface ClientSettings
     Pick<ClientOptions, 'transport' | 'encryption' | 'links' | 'linkMaxBytes'> {
   readonly listen: HostPort;
   readonly user?: Credentials;
-  readonly invite?: string;
-  readonly inviteFile?: string;
+  readonly as?: string;
   readonly viaBrowser?: string | true;
   readonly browserArg?: readonly string[];
   /** Milliseconds. */
@@ -36,11 +36,26 @@ interface ClientSettings
   readonly linkMaxAge?: number;
 }
 
-export interface ProgramProxy {
+/** What is known before anything is looked for. */
+export interface ProxyWish {
+  readonly settings: ClientSettings;
+  readonly settled: Settled;
+  /** Whether an option was typed, by its attribute. */
+  isTyped(name: string): boolean;
+}
+
+/** A running client. */
+export interface FoundProxy {
   readonly address: HostPort;
+  /** Only if it requires them. */
   readonly credentials: Credentials | undefined;
+}
+
+export interface ProgramProxy extends FoundProxy {
   /** The one that was started for the program. */
   readonly own: Client | undefined;
+  /** Ends that one. Never rejects. */
+  close(): Promise<void>;
 }
 
 /** Where a client listens by default. */
@@ -55,69 +70,102 @@ const NOT_OF_CLIENTS: ReadonlySet<string> = new Set(['listen', 'user', 'browser'
  * What `wstun.toml`, variables and the options of the command say of a client on this machine.
  * @throws WstunError as of `settle`
  */
-export async function clientSettings(command: Command): Promise<ClientSettings> {
+export async function readWish(command: Command): Promise<ProxyWish> {
   const ofClient = clientCommand();
+  const isTyped = (name: string) => command.getOptionValueSource(name) === 'cli';
   for (const [name, value] of Object.entries(command.opts()))
-    if (command.getOptionValueSource(name) === 'cli' && !NOT_OF_CLIENTS.has(name))
-      ofClient.setOptionValueWithSource(name, value, 'cli');
-  const { options } = await settleCommand('client', ofClient);
+    if (isTyped(name) && !NOT_OF_CLIENTS.has(name)) ofClient.setOptionValueWithSource(name, value, 'cli');
+  const settled = await settleCommand('client', ofClient);
   const { listen, user } = command.opts<Partial<ClientSettings>>();
-  const known = options as unknown as ClientSettings;
-  const at = listen ?? (known.listen.port === 0 ? USUAL : known.listen);
-  // Where it listens on all addresses, it does on this one.
-  const host = isAnyAddress(at.host) ? (at.host === '::' ? '::1' : '127.0.0.1') : at.host;
-  return { ...known, listen: { ...at, host }, ...(user && { user }) };
-}
-
-/** @throws WstunError proxy-foreign, proxy-password-unknown */
-export async function lookAt(
-  address: HostPort,
-  user: Credentials | undefined,
-): Promise<Exclude<ProxyFinding, 'foreign' | 'closed'>> {
-  const found = await findProxy(address, user);
-  const at = formatHostPort(address);
-  if (found === 'foreign') throw new WstunError('proxy-foreign', at);
-  if (found === 'closed')
-    throw new WstunError('proxy-password-unknown', user === undefined ? at : `${at} does not accept those given`);
-  return found;
+  const known = settled.options as unknown as ClientSettings;
+  const at = localAddress(listen ?? (known.listen.port === 0 ? USUAL : known.listen));
+  return { settings: { ...known, listen: at, ...(user && { user }) }, settled, isTyped };
 }
 
 /**
- * @param signal ends the wait for the connection
- * @throws WstunError as `clientSettings`, `lookAt` and startClient, proxy-absent, invite-missing, own-client-late
+ * The running client that is meant: the one at the address that was typed, else one that answers at its control socket,
+ * else the one at the usual address.
+ * @throws WstunError proxy-foreign, proxy-password-unknown, bad-option where several are
  */
-export async function openProgramProxy(
-  command: Command,
-  { output, signal, events }: { readonly output: Output; readonly signal: AbortSignal; readonly events?: ClientEvents },
-): Promise<ProgramProxy> {
-  const settings = await clientSettings(command);
-  const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
-  // An invite that is given by a file is meant for this program.
-  if (!isGiven('inviteFile')) {
-    const { listen: address, user } = settings;
-    const found = await lookAt(address, user);
-    if (found !== 'absent') return { address, credentials: found === 'unlocked' ? user : undefined, own: undefined };
-    if (isGiven('listen')) throw new WstunError('proxy-absent', formatHostPort(address));
-  }
-  const own = await startOwn(settings, output, signal, events);
-  return { address: own.listen, credentials: undefined, own };
+export async function findClientProxy({ settings, settled, isTyped }: ProxyWish): Promise<FoundProxy | undefined> {
+  const { listen, user, as } = settings;
+  if (isTyped('listen')) return await lookAt(listen, user);
+  const isConfigured = settled.values.some(({ setting }) => setting.key === 'listen');
+  const chosen = chooseClient(await findRunningClients(defaultStateDir('client', process.env)), {
+    profile: isTyped('as') ? as : undefined,
+    preferred: { profile: as, address: isConfigured ? listen : undefined },
+  });
+  if (chosen !== undefined) return await lookAt(chosen.address, user);
+  // Of a client without a control socket nobody knows whose invite it uses.
+  return isTyped('as') ? undefined : await lookAt(listen, user);
 }
 
-async function startOwn(
-  settings: ClientSettings,
-  output: Output,
-  signal: AbortSignal,
-  events: ClientEvents | undefined,
-): Promise<Client> {
-  const { listen, user: _user, invite: given, inviteFile, resumeWindow, linkMaxAge, browserArg, ...rest } = settings;
-  const invite = await findInvite({ invite: given, ...(inviteFile !== undefined && { inviteFile }) });
-  if (invite === undefined)
-    throw new WstunError('invite-missing', `no client listens at ${formatHostPort(listen)} either`, {
-      fix: 'Start one with: wstun client. Or give an invite with --invite-file FILE, or in $WSTUN_INVITE.',
-    });
-  const { transport, encryption, links, linkMaxBytes, viaBrowser } = rest;
+/** @throws WstunError proxy-foreign, proxy-password-unknown */
+async function lookAt(address: HostPort, user: Credentials | undefined): Promise<FoundProxy | undefined> {
+  const found: ProxyFinding = await findProxy(address, user);
+  const at = formatHostPort(address);
+  switch (found) {
+    case 'absent':
+      return undefined;
+    case 'foreign':
+      throw new WstunError('proxy-foreign', at);
+    case 'closed':
+      throw new WstunError('proxy-password-unknown', user === undefined ? at : `${at} does not accept those given`);
+    case 'open':
+      return { address, credentials: undefined };
+    case 'unlocked':
+      return { address, credentials: user };
+  }
+}
+
+/**
+ * Looks for the proxy and, where a client has to be started, chooses its invite, for which a person may be asked. What
+ * is returned opens the proxy; the signal ends its wait for a connection.
+ * @throws WstunError as `readWish`, `findClientProxy` and chooseInvite, proxy-absent; what is returned: as startClient,
+ * own-client-late
+ */
+export async function planProgramProxy(
+  command: Command,
+  { output, events }: { readonly output: Output; readonly events?: ClientEvents },
+): Promise<(signal: AbortSignal) => Promise<ProgramProxy>> {
+  const wish = await readWish(command);
+  const { settings, settled, isTyped } = wish;
+  const hasFile = isTyped('inviteFile');
+  // An invite that is given by a file is meant for this program.
+  const found = hasFile ? undefined : await findClientProxy(wish);
+  if (found !== undefined) return () => Promise.resolve({ ...found, own: undefined, close: () => Promise.resolve() });
+  if (isTyped('listen')) throw new WstunError('proxy-absent', formatHostPort(settings.listen));
+  const options = keepOptions(settled, undefined);
+  const state = defaultStateDir('client', process.env);
+  const invite = await chooseInvite({ ...options, ...(hasFile && { keep: false }) }, state, output);
+  return async (signal) => {
+    const own = await startOwn(settings, { invite, output, signal, events });
+    return { address: own.listen, credentials: undefined, own, close: () => closeOwn(own, invite) };
+  };
+}
+
+async function closeOwn(own: Client, invite: ClientInvite): Promise<void> {
+  const ended = own.ended.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  await own.close(0);
+  if (isAccessGone(await ended)) await invite.giveUp();
+}
+
+interface OwnClient {
+  readonly invite: ClientInvite;
+  readonly output: Output;
+  readonly signal: AbortSignal;
+  readonly events: ClientEvents | undefined;
+}
+
+async function startOwn(settings: ClientSettings, { invite, output, signal, events }: OwnClient): Promise<Client> {
+  const { resumeWindow, linkMaxAge, browserArg, transport, encryption, links, linkMaxBytes, viaBrowser } = settings;
   let said = '';
-  return await startConnectedClient({
+  // Before the first attempt: whoever has pasted it cannot do so again.
+  await invite.keep();
+  const started = startConnectedClient({
     ...proxyOptions(settings),
     ...reachOptions(settings),
     ...(transport && { transport }),
@@ -130,11 +178,19 @@ async function startOwn(
     ...(viaBrowser && browserArg && { browserArgs: browserArg }),
     ...(events && { events }),
     state: defaultStateDir('client', process.env),
-    ...{ invite, signal, limitMs: CONNECT_LIMIT_MS, logger: output.logger },
+    ...{ invite: invite.text, signal, limitMs: CONNECT_LIMIT_MS, logger: output.logger },
     onAttemptFailed: ({ message }) => {
       // Else the owner of the events says it.
       if (events === undefined && message !== said) output.say(`${message} Trying again.`);
       said = message;
     },
   });
+  try {
+    const client = await started;
+    await invite.prove();
+    return client;
+  } catch (error) {
+    if (isAccessGone(error)) await invite.giveUp();
+    throw error;
+  }
 }

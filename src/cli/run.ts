@@ -7,7 +7,7 @@ import { withProxy } from '../programs/proxy-environment.ts';
 import { runProgram } from '../programs/run-program.ts';
 import { hasTerminal } from './hangups.ts';
 import { Output } from './output.ts';
-import { openProgramProxy } from './program-proxy.ts';
+import { planProgramProxy } from './program-proxy.ts';
 
 interface RunOptions {
   readonly socks: boolean;
@@ -22,7 +22,7 @@ const MISSING = 127;
 export async function runRun(program: string, args: readonly string[], command: Command): Promise<void> {
   const options = command.opts<RunOptions>();
   const output = new Output({ ...options, isBeside: true });
-  const { value: proxy, signal } = await untilSignal((signal) => openProgramProxy(command, { output, signal }));
+  const { value: proxy, signal } = await untilSignal(await planProgramProxy(command, { output }));
   if (proxy === undefined) {
     process.exitCode = 128 + constants.signals[signal ?? 'SIGTERM'];
     return;
@@ -37,7 +37,7 @@ export async function runRun(program: string, args: readonly string[], command: 
     output.say(`${error.message}`);
     process.exitCode = error.fault === 'program-missing' ? MISSING : NOT_STARTED;
   } finally {
-    await own?.close(0);
+    await proxy.close();
   }
   const fault = finalFault?.();
   // While the program ran, its terminal was not ours to write to.

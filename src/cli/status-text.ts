@@ -20,11 +20,12 @@ export function statusText(status: Status, now: number): string {
 }
 
 function clientLines(status: ClientStatus, now: number): readonly string[] {
-  const { state, since, listen, relay, exit, route, links, roundTripMs, traffic, outage } = status;
+  const { state, since, listen, profile, relay, exit, route, links, roundTripMs, traffic, outage } = status;
   const carrier = route === undefined ? '' : `, ${carrierText(route)}`;
   const trip = roundTripMs && row('round trip', `${ms(roundTripMs.now)}, lowest ${ms(roundTripMs.min)}`);
   return [
     `wstun client at ${listen} (process ${status.pid}, ${status.version})`,
+    ...(profile === undefined ? [] : [row('invite', `kept as "${profile}"`)]),
     row('state', `${STATES[state]} for ${duration(now - since)}`),
     row('relay', `${relay}${carrier}`),
     row('targets', exit === 'relay' ? 'dialled by the relay' : 'dialled by an exit behind the relay'),

@@ -1,6 +1,13 @@
 /** `wstun browser`: its options, and what `--help` says. */
 import { Command, Option } from 'commander';
-import { runningProxyOption, texts, userOption, verboseOption, withOwnClient } from '../command-options.ts';
+import {
+  runningProfileOption,
+  runningProxyOption,
+  texts,
+  userOption,
+  verboseOption,
+  withOwnClient,
+} from '../command-options.ts';
 
 export function browserCommand(): Command {
   const command = new Command('browser')
@@ -11,8 +18,11 @@ export function browserCommand(): Command {
     .addOption(
       new Option('--browser-arg <arg>', 'one more argument for it; may be repeated').argParser(texts).hideHelp(),
     )
-    .optionsGroup('Proxy of a running client:')
+    .optionsGroup('Which client:')
     .addOption(runningProxyOption())
+    .addOption(
+      runningProfileOption('use the client whose invite is kept under this name, or start one with that invite'),
+    )
     .addOption(userOption('user name and password of that proxy'));
   return withOwnClient(command)
     .optionsGroup('Output:')

@@ -1,6 +1,6 @@
 /** `wstun env`: its options, and what `--help` says. */
 import { Command, Option } from 'commander';
-import { runningProxyOption, socksOption, userOption } from '../command-options.ts';
+import { runningProfileOption, runningProxyOption, socksOption, userOption } from '../command-options.ts';
 import { SHELLS } from '../shell.ts';
 
 export function envCommand(): Command {
@@ -12,6 +12,7 @@ export function envCommand(): Command {
         .default(process.platform === 'win32' ? 'powershell' : 'sh'),
     )
     .addOption(runningProxyOption())
+    .addOption(runningProfileOption('use the running client whose invite is kept under this name'))
     .addOption(userOption('user name and password of that proxy'))
     .addOption(socksOption())
     .option('--unset', 'print lines that remove the variables')

@@ -1,6 +1,13 @@
 /** `wstun run`: its options, and what `--help` says. */
 import { Command } from 'commander';
-import { runningProxyOption, socksOption, userOption, verboseOption, withOwnClient } from '../command-options.ts';
+import {
+  runningProfileOption,
+  runningProxyOption,
+  socksOption,
+  userOption,
+  verboseOption,
+  withOwnClient,
+} from '../command-options.ts';
 
 export function runCommand(): Command {
   const command = new Command('run')
@@ -9,8 +16,11 @@ export function runCommand(): Command {
     .argument('<program>', 'name or path; what follows belongs to it')
     .argument('[arguments...]')
     .passThroughOptions()
-    .optionsGroup('Proxy of a running client:')
+    .optionsGroup('Which client:')
     .addOption(runningProxyOption())
+    .addOption(
+      runningProfileOption('use the client whose invite is kept under this name, or start one with that invite'),
+    )
     .addOption(userOption('user name and password of that proxy'))
     .addOption(socksOption());
   return withOwnClient(command)
