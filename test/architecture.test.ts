@@ -153,6 +153,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'cli/terminal',
     'app',
     'assets.ts',
+    'async/long-wait.ts',
+    'clock.ts',
     'doctor/checks.ts',
     'doctor/verdict.ts',
     'crypto/invite.ts',

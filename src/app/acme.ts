@@ -1,6 +1,5 @@
 /** A relay's certificate from an authority: its options, what is stored, and where challenges are answered. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { CertificateKeeper, type Stored } from '../acme/certificate-keeper.ts';
 import { parseDomains } from '../acme/domain.ts';
@@ -19,6 +18,7 @@ import { HttpChallenges } from '../relay/challenge-server.ts';
 import { listen } from '../relay/listen.ts';
 import { TlsChallenges } from '../relay/tls-challenges.ts';
 import { readAccountKey, readAcmeCertificate, saveAccountKey, saveAcmeCertificate } from '../state/acme-file.ts';
+import { readGivenFile } from '../state/given-file.ts';
 import { fileReason, type StateDir } from '../state/state-dir.ts';
 import type { RelayCertificate } from './relay-certificate.ts';
 
@@ -147,7 +147,7 @@ function requireEmail(email: string | undefined): void {
 
 async function readCa(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return await readGivenFile(path);
   } catch (error) {
     throw new WstunError('bad-option', `--acme-ca ${path}: ${fileReason(error)}`);
   }

@@ -21,6 +21,7 @@ import { clientStatus } from './client-status.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
+import { whenListening } from './own-address.ts';
 import { ownPagesOf } from './own-pages.ts';
 import { checkProxyFile, type ProxyOptions } from './proxy-options.ts';
 import { type ReachOptions, reachOf, warnOfPages } from './reach-options.ts';
@@ -221,7 +222,8 @@ class RunningClient implements Client {
   async start(listen: HostPort, credentials: ClientOptions['credentials']): Promise<void> {
     const { tunnel: opener, logger } = this;
     await this.tether?.start();
-    this.proxy = await startProxyServer({ ...listen, opener, logger, credentials, own: this.own });
+    const starting = startProxyServer({ ...listen, opener, logger, credentials, own: this.own });
+    this.proxy = await whenListening([listen], starting);
     this.listen = this.proxy.address;
     const givenUp = new Promise<never>((_resolve, reject) => {
       this.giveUp = reject;

@@ -1,11 +1,11 @@
 /** How a client or an exit reaches its relay, as options: checks them once, reads their files, and makes a `Reach`. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import type { Invite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
 import type { Logger } from '../observability/logger.ts';
+import { readGivenFile } from '../state/given-file.ts';
 import { fileReason } from '../state/state-dir.ts';
 import { familyOf } from '../transport/connection/address-family.ts';
 import type { Reach } from '../transport/connection/reach.ts';
@@ -136,7 +136,7 @@ async function readIdentity({ certFile, keyFile }: { certFile: string; keyFile: 
 
 async function readPem(path: string, option: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return await readGivenFile(path);
   } catch (error) {
     throw new WstunError('bad-option', `${option}: ${path}: ${fileReason(error)}`);
   }

@@ -1,9 +1,9 @@
 /** Two PEM files of a relay, read at the start and when they change. The server checks whether they belong together. */
-import { readFile } from 'node:fs/promises';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { TlsPair } from '../relay/relay-server.ts';
 import { FileWatch, signatureOf } from '../state/file-watch.ts';
+import { readGivenFile } from '../state/given-file.ts';
 import { fileReason } from '../state/state-dir.ts';
 
 /** Certificate and key are written one after the other. A new pair is in use within a second after both. */
@@ -59,7 +59,7 @@ export class TlsFiles {
 
 async function readPem(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return await readGivenFile(path);
   } catch (error) {
     throw new WstunError('bad-certificate', `${path}: ${fileReason(error)}`);
   }

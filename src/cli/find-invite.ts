@@ -1,5 +1,8 @@
 /** Finds the invite that a command was given. */
-import { createReadStream } from 'node:fs';
+import { constants, createReadStream } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
+import { toldIfLong } from '../async/long-wait.ts';
+import { systemClock } from '../clock.ts';
 import { MAX_PASTED_CHARS } from '../crypto/pasted-text.ts';
 import { WstunError } from '../errors.ts';
 import { fileReason } from '../state/state-dir.ts';
@@ -11,6 +14,8 @@ export interface InviteOptions {
 
 /** In UTF-16. A longer file is rejected before it fills the memory. */
 const MAX_BYTES = 2 * MAX_PASTED_CHARS;
+/** For whoever writes to a pipe, and may have to enter a passphrase first, ms. */
+const WRITER_LIMIT_MS = 300_000;
 
 /**
  * The argument, else the file, else $WSTUN_INVITE, which is deleted from the environment; undefined if there is none.
@@ -26,12 +31,37 @@ export async function findInvite(options: InviteOptions): Promise<string | undef
 }
 
 async function readInviteFile(file: string): Promise<string> {
+  const name = file === '-' ? 'stdin' : file;
+  // What is typed there is shown. Without an option, the client asks for it, and shows nothing.
+  if (file === '-' && process.stdin.isTTY === true)
+    process.stderr.write('Paste the invite, press Enter, then Ctrl-D.\n');
+  let isLate = false;
+  const source = file === '-' ? process.stdin : createReadStream(file);
+  const limit = setTimeout(() => {
+    isLate = true;
+    void release(file).finally(() => source.destroy());
+  }, WRITER_LIMIT_MS);
+  const late = () => new WstunError('invite-missing', `nothing was written to ${name} within five minutes`);
   try {
-    return textOf(await readSome(file === '-' ? process.stdin : createReadStream(file)));
+    const bytes = await toldIfLong(() => `an invite from ${name}`, readSome(source), systemClock);
+    if (isLate) throw late();
+    return textOf(bytes);
   } catch (error) {
+    if (isLate) throw late();
     if (error instanceof WstunError) throw error;
     throw new WstunError('invite-missing', `${file}: ${fileReason(error)}`);
+  } finally {
+    clearTimeout(limit);
   }
+}
+
+/** Whoever waits for a writer of a pipe gets one: nothing else ends that wait, not even the end of the process. */
+async function release(file: string): Promise<void> {
+  const isPipe = file !== '-' && (await stat(file).catch(() => undefined))?.isFIFO() === true;
+  if (!isPipe) return;
+  const pipe = await open(file, constants.O_WRONLY | constants.O_NONBLOCK).catch(() => undefined);
+  await pipe?.write('\n').catch(() => {});
+  await pipe?.close();
 }
 
 async function readSome(source: AsyncIterable<Buffer | string>): Promise<Buffer> {

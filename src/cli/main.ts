@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { tuneMemory } from '../app/memory-tuning.ts';
 import { readBuild } from '../app/version.ts';
+import { onLongWait } from '../async/long-wait.ts';
 import { WstunError } from '../errors.ts';
 import { accessCommand } from './commands/access.ts';
 import { browserCommand } from './commands/browser.ts';
@@ -35,6 +36,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     if (process.env[name] === '') delete process.env[name];
   // A reader that goes away (`wstun access list | head`, a closed terminal) must end nothing that runs.
   for (const output of [process.stdout, process.stderr]) output.on('error', () => {});
+  onLongWait((what) => process.stderr.write(`wstun: waiting for ${what} …\n`));
   if (args.length === 0) {
     process.stdout.write(SHORT_HELP);
     return;

@@ -1,4 +1,5 @@
 /** What commands print. stdout: results and, with `--json`, an event per line. stderr: texts for a person, and logs. */
+import { onLongWait } from '../async/long-wait.ts';
 import { WstunError } from '../errors.ts';
 import { createJsonLogger } from '../observability/json-logger.ts';
 import type { LeveledLogger, Logger, LogLevel } from '../observability/logger.ts';
@@ -9,6 +10,9 @@ import { type Level, logLine, sentenceLine, type TimeStyle } from './terminal/lo
 import { safeLines } from './terminal/safe-text.ts';
 import { terminalStyle } from './terminal-style.ts';
 import { isTold, markTold } from './told.ts';
+
+/** From the end of a command to the end of its process, ms. */
+const LEFTOVERS_MS = 500;
 
 export interface OutputOptions {
   readonly json?: boolean | undefined;
@@ -61,6 +65,7 @@ export class Output {
           this.write(`${logLine(Date.now(), this.timeStyle, of, message, fields)}\n`),
         );
     this.logger = this.log;
+    onLongWait((what) => this.say(`waiting for ${what} …`));
   }
 
   /** From now on: whether what is said for debugging is logged. */
@@ -148,10 +153,20 @@ export async function runWithOutput(
   try {
     const signal = await run(output);
     output.end({ signal });
+    if (signal !== undefined) setTimeout(() => endBy(signal), LEFTOVERS_MS).unref();
   } catch (error) {
     output.end({ error });
     throw error;
   }
+}
+
+/**
+ * Of what keeps the process alive then nothing is of use. A name look-up of the system takes 10 s and more without an
+ * answer, nothing can cancel it, and exit() waits for it too.
+ */
+function endBy(signal: NodeJS.Signals): void {
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
 }
 
 function faultOf(error: unknown): WstunError {

@@ -1,10 +1,12 @@
 /** `wstun ping`: round trips through a running client, one after the other, and what they add up to. */
 import { type Control, statusIn } from '../app/control.ts';
 import type { ClientStatus } from '../app/status.ts';
+import { toldIfLong } from '../async/long-wait.ts';
+import { systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { printLine } from './output.ts';
-import { openRunning, type RunningOptions } from './running.ts';
+import { asked, openRunning, type RunningOptions } from './running.ts';
 
 interface PingCommand extends RunningOptions {
   readonly count: number;
@@ -39,7 +41,7 @@ async function choose(
 ): Promise<{ readonly control: Control; readonly status: ClientStatus }> {
   const clients: { readonly control: Control; readonly status: ClientStatus }[] = [];
   for (const control of running.filter(({ place }) => place.role === 'client')) {
-    const status = statusIn(await control.ask({ request: 'status' }));
+    const status = statusIn(await asked(control, control.ask({ request: 'status' })));
     const isMeant = listen === undefined || (status.role === 'client' && status.listen === formatHostPort(listen));
     if (status.role === 'client' && isMeant) clients.push({ control, status });
   }
@@ -65,7 +67,7 @@ async function pingAll(
   const taken: number[] = [];
   for (let number = 1; number <= count; number++) {
     const pause = new Promise((resolve) => setTimeout(resolve, number < count ? SPACING_MS : 0));
-    const outcome = await pingOnce(control, target);
+    const outcome = await pingOnce(control, target, where);
     if (outcome instanceof WstunError) {
       const { code, message } = outcome;
       printLine(json ? JSON.stringify({ number, code, message }) : `${number}: ${message}`);
@@ -78,10 +80,11 @@ async function pingAll(
   return taken;
 }
 
-async function pingOnce(control: Control, target: HostPort | undefined): Promise<number | WstunError> {
+async function pingOnce(control: Control, target: HostPort | undefined, where: string): Promise<number | WstunError> {
   try {
     const place = target && { target: formatHostPort(target) };
-    const { ms } = await control.ask({ request: 'ping', ...place }, LIMIT_MS);
+    const answer = control.ask({ request: 'ping', ...place }, LIMIT_MS);
+    const { ms } = await toldIfLong(() => `an answer from ${where}`, answer, systemClock);
     if (typeof ms === 'number') return ms;
     return new WstunError('control-failed', 'its answer is not one of this version');
   } catch (error) {

@@ -1,6 +1,7 @@
 /** What the options of reach-flags.ts mean to the library. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import type { ReachOptions } from '../app/reach-options.ts';
+import { tellLongWait } from '../async/long-wait.ts';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
 import { fileReason } from '../state/state-dir.ts';
@@ -81,6 +82,8 @@ function headersOf(given: readonly string[]): Record<string, string> | undefined
 
 function readLines(path: string): string[] {
   try {
+    // A program may still have to write to it, and nothing can be said while it is read.
+    if (statSync(path).isFIFO()) tellLongWait(`the content of ${path}`);
     const text = readFileSync(path, 'utf8');
     if (text.length <= MAX_FILE_CHARS) return linesOf(text);
   } catch (error) {

@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { link, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { LONG_MS, tellLongWait } from '../async/long-wait.ts';
 import type { Clock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 
@@ -35,9 +36,16 @@ export async function withLock<T>(path: string, work: () => Promise<T>, clock: C
 }
 
 async function waitForLock(path: string, token: string, clock: Clock): Promise<void> {
-  const deadline = clock.now() + MAX_WAIT_MS;
+  const began = clock.now();
+  let isTold = false;
   while (!(await tryLock(path, token))) {
-    if (clock.now() > deadline) throw new WstunError('state-unusable', `another wstun holds ${path}`);
+    const waitedMs = clock.now() - began;
+    if (waitedMs > MAX_WAIT_MS)
+      throw new WstunError('state-unusable', `${nameOf(await readToken(path))} holds ${path}`, {
+        fix: 'Try again when it is done. If it does not go on, end it.',
+      });
+    if (!isTold && waitedMs > LONG_MS) tellLongWait(`${nameOf(await readToken(path))}, which holds ${path}`);
+    isTold ||= waitedMs > LONG_MS;
     await removeIfStale(path, clock);
     await new Promise<void>((resolve) => clock.setTimeout(resolve, RETRY_MS));
   }
@@ -60,6 +68,12 @@ async function tryLock(path: string, token: string): Promise<boolean> {
     if (codeOf(error) === 'EEXIST') return false;
     throw error;
   }
+}
+
+/** As far as the token says. A process of another host has no meaning here. */
+function nameOf(token = ''): string {
+  const [pid = '', host = ''] = token.split(' ');
+  return host === hostname() ? `process ${pid}` : 'another wstun';
 }
 
 async function readToken(path: string): Promise<string | undefined> {

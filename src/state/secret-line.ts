@@ -1,4 +1,5 @@
 /** A secret of one line in a file of the user's own, which others must not be able to read. */
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { fileReason, OTHERS } from './state-dir.ts';
 
@@ -7,7 +8,8 @@ const MAX_BYTES = 16 * 1024;
 
 /** The first line, without its end. Rejects with an Error whose message has no content of the file. */
 export async function readSecretLine(path: string): Promise<string> {
-  const file = await open(path, 'r').catch((error: unknown) => {
+  // Not to wait where the path is a pipe that nobody writes to.
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: unknown) => {
     throw new Error(fileReason(error));
   });
   try {
