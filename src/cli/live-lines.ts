@@ -6,6 +6,8 @@ import { Painter, type Terminal } from './painter.ts';
 const REDRAW_MS = 250;
 /** Seconds are counted on them. */
 const TICK_MS = 1000;
+/** A serial line has a width of 0: nobody has said it. */
+const USUAL_COLUMNS = 80;
 
 /** What the lines are now, each narrower than `columns`. */
 export type LiveSource = (now: number, columns: number) => readonly string[];
@@ -16,7 +18,8 @@ export class LiveLines {
   private ticks: NodeJS.Timeout | undefined;
   private pending: NodeJS.Timeout | undefined;
   private drawnAt = Number.NEGATIVE_INFINITY;
-  private readonly onResize = () => this.refresh();
+  /** The terminal may have wrapped or cut what it shows, even where the same is to be shown. */
+  private readonly onResize = () => this.redraw();
   private readonly onStop = () => this.suspend();
   private readonly onContinue = () => this.draw();
 
@@ -72,12 +75,15 @@ export class LiveLines {
     this.pending = undefined;
     this.drawnAt = performance.now();
     if (!isInForeground()) return this.painter.forget();
-    this.painter.show(this.source?.(Date.now(), Math.max(1, this.terminal.columns)) ?? []);
+    this.painter.show(this.lines());
   }
 
   private redraw(): void {
-    this.painter.show([]);
-    this.draw();
+    if (isInForeground()) this.painter.redraw(this.lines());
+  }
+
+  private lines(): readonly string[] {
+    return this.source?.(Date.now(), this.terminal.columns || USUAL_COLUMNS) ?? [];
   }
 
   /** Ctrl-Z: the shell writes there now. Whoever listens for SIGTSTP must stop the process itself. */

@@ -1,5 +1,11 @@
-/** Keeps a few lines at the bottom of a terminal and rewrites them in place; what happens is printed above them. */
-import { widthOf } from './terminal/width.ts';
+/**
+ * Keeps a few lines at the bottom of a terminal and rewrites them in place; what happens is printed above them.
+ *
+ * The cursor rests where they begin. A terminal that becomes narrower wraps what it shows, most of them at once, some
+ * long before this process hears of it, and none says into how many rows; but each keeps the cursor where its text is.
+ * So whatever is below the cursor is ours. For the same reason the lines are drawn without wrapping: each takes one row
+ * then, whatever the width is by now.
+ */
 
 export interface Terminal {
   readonly columns: number;
@@ -9,31 +15,36 @@ export interface Terminal {
 const ESC = '\u001b[';
 /** The terminal's lines are rewritten at once, where it knows how to. */
 const AT_ONCE = [`${ESC}?2026h`, `${ESC}?2026l`] as const;
-/** SGR sequences, which take no columns. Lines hold no others. */
-const COLOUR = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, 'g');
+const UNWRAPPED = [`${ESC}?7l`, `${ESC}?7h`] as const;
+const ERASE = `\r${ESC}J`;
 
 export class Painter {
-  /** What is on the screen. The cursor is at the end of the last line. */
+  /** What is on the screen. The cursor is where they begin. */
   private shown: readonly string[] = [];
 
-  constructor(private readonly terminal: Terminal) {}
+  constructor(private readonly terminal: Pick<Terminal, 'write'>) {}
 
   /** @param text whole lines, each with its end */
   print(text: string): void {
     const lines = this.shown;
     if (lines.length === 0) return this.terminal.write(text);
-    this.terminal.write(`${AT_ONCE[0]}${this.erase()}${text}${draw(lines)}${AT_ONCE[1]}`);
+    this.terminal.write(`${AT_ONCE[0]}${ERASE}${text}${draw(lines)}${AT_ONCE[1]}`);
   }
 
-  /** None: nothing is left of them. Each must be narrower than the terminal. */
+  /** None: nothing is left of them. Each should be narrower than the terminal. */
   show(lines: readonly string[]): void {
     if (lines.length === this.shown.length && lines.every((line, at) => line === this.shown[at])) return;
-    const erased = this.erase();
+    this.redraw(lines);
+  }
+
+  /** Also if they are the same: the terminal has another size, or something was typed over them. */
+  redraw(lines: readonly string[]): void {
+    const erased = this.shown.length === 0 ? '' : ERASE;
     this.shown = lines;
     this.terminal.write(`${AT_ONCE[0]}${erased}${draw(lines)}${AT_ONCE[1]}`);
   }
 
-  /** The terminal has echoed Enter: the cursor is on the line below. */
+  /** The terminal has echoed Enter: the cursor is a row below. */
   handleEnter(): void {
     if (this.shown.length > 0) this.terminal.write(`${ESC}A`);
   }
@@ -42,17 +53,10 @@ export class Painter {
   forget(): void {
     this.shown = [];
   }
-
-  /** A terminal that has become narrower has wrapped the lines. */
-  private erase(): string {
-    if (this.shown.length === 0) return '';
-    const columns = Math.max(1, this.terminal.columns);
-    const rows = this.shown.map((line) => Math.max(1, Math.ceil(widthOf(line.replace(COLOUR, '')) / columns)));
-    const above = rows.reduce((sum, count) => sum + count, 0) - 1;
-    return `\r${above > 0 ? `${ESC}${above}A` : ''}${ESC}J`;
-  }
 }
 
 function draw(lines: readonly string[]): string {
-  return lines.join('\r\n');
+  if (lines.length === 0) return '';
+  const up = lines.length > 1 ? `${ESC}${lines.length - 1}A` : '';
+  return `${UNWRAPPED[0]}${lines.join('\r\n')}\r${up}${UNWRAPPED[1]}`;
 }

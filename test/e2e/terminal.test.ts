@@ -9,8 +9,9 @@ import { closedPort, tcpServer } from '../support/net/tcp.ts';
 import { freePort } from '../support/programs/programs.ts';
 import { TmuxTerminal } from '../support/programs/tmux.ts';
 import { wstunPath } from '../support/programs/wstun-program.ts';
-import { invite, startRelay } from '../support/programs/wstun-stack.ts';
+import { invite, startClient, startRelay } from '../support/programs/wstun-stack.ts';
 import { connectThrough } from '../support/proxy/through-proxy.ts';
+import { tempDir } from '../support/temp-dir.ts';
 
 const PICTURES = join(import.meta.dirname, '../../docs/pictures/terminal');
 const LIMIT_MS = 120_000;
@@ -35,8 +36,10 @@ const fountain = () =>
 const clientLine = (args: string) => `exec ${process.execPath} ${wstunPath} client ${args}`;
 const marks = (screen: readonly string[]) => screen.filter((line) => /^[●◌]/.test(line));
 
-// At 120 columns, a terminal that becomes narrower can show the line twice for a moment.
-describe.each([SIZES[0]])('a terminal of $columns columns and $rows lines', (size) => {
+/** Narrower, and back; without pauses too, for a terminal wraps before a program hears of its new width. */
+const WIDTHS = [40, 120, 60, 80, 40, 100, 40, 60, 120] as const;
+
+describe.each(SIZES)('a terminal of $columns columns and $rows lines', (size) => {
   it('the last line shows traffic, a lost link, counted failures and what Ctrl-C waits for', {
     timeout: LIMIT_MS,
   }, async () => {
@@ -64,7 +67,15 @@ describe.each([SIZES[0]])('a terminal of $columns columns and $rows lines', (siz
     await terminal.resize(20, 24);
     const narrow = await terminal.until(/^● connected$/m);
     expect(marks(narrow)).toHaveLength(1);
-    await terminal.resize(size.columns, size.rows);
+    for (const columns of WIDTHS) {
+      await terminal.resize(columns, 24);
+      expect(marks(await terminal.screen()).length).toBeLessThanOrEqual(1);
+    }
+    for (const columns of [...WIDTHS, size.columns]) {
+      await terminal.resize(columns, size.rows);
+      const shown = await terminal.until(columns < 60 ? /^● connected {2}↓.*\d [kM]?B\/s$/m : /^● connected.* ms$/m);
+      expect(shown.filter((line) => /[●↓]|\bms$/.test(line))).toEqual([shown.at(-1)]);
+    }
 
     await relay.process.kill();
     const lost = await terminal.until(
@@ -108,6 +119,46 @@ describe.each(SIZES)('a terminal of $columns columns and $rows lines with --teth
     const firstCode = shown[1]?.split('#')[1] ?? '';
     const again = await terminal.until(new RegExp(`^ {2}http://127\\.0\\.0\\.1:\\d+/#(?!${firstCode})`, 'm'));
     expect(marks(again).length).toBeLessThanOrEqual(1);
+  });
+});
+
+describe('wstun status --watch', () => {
+  it('`wstun status --watch` keeps to a terminal that is lower, narrower, and wider again, and leaves it as it was', {
+    timeout: LIMIT_MS,
+  }, async () => {
+    const env = { XDG_STATE_HOME: await tempDir() };
+    const relay = await startRelay();
+    const client = await startClient(await invite(relay, 'alice', { allow: ['127.0.0.1'] }), { env });
+    const target = await tcpServer((socket) => socket.on('error', () => {}));
+    const sockets = await Promise.all(Array.from({ length: 30 }, () => connectThrough('SOCKS5', client.port, target)));
+    for (const socket of sockets) socket.on('error', () => {});
+    // Ctrl-C is meant for wstun; the shell goes on.
+    const terminal = await TmuxTerminal.start(
+      `trap : INT; ${process.execPath} ${wstunPath} status --watch; echo the shell; exec cat`,
+      { columns: 80, rows: 24, env },
+    );
+    const whole = await terminal.until(/^… \d+ more lines in a taller terminal$/m);
+    expect(whole[0]).toMatch(/^wstun client at 127\.0\.0\.1:\d+ /);
+    expect(whole).toHaveLength(23);
+    for (const [columns, rows] of [
+      [40, 12],
+      [60, 24],
+      [30, 8],
+      [80, 24],
+    ] as const) {
+      await terminal.resize(columns, rows);
+      const shown = await terminal.until(
+        new RegExp(`^wstun client at (?:.*\n){${rows - 2}}… \\d+ more lines.*(?![^])`),
+      );
+      expect(shown).toHaveLength(rows - 1);
+      expect(shown.every((line) => [...line].length < columns)).toBe(true);
+    }
+    await terminal.resize(100, 50);
+    await terminal.until(/^ {2}and 10 older$/m);
+    await terminal.press('C-c');
+    const ended = await terminal.until(/^(\^C)?the shell$/m);
+    expect(ended.at(-1)).toMatch(/the shell$/);
+    expect(await terminal.modes()).toEqual({ cursor: true, wrap: true });
   });
 });
 

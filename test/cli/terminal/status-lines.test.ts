@@ -128,10 +128,10 @@ describe('the line of a relay or an exit', () => {
 });
 
 describe('the painter', () => {
-  function begin(columns = 80) {
+  function begin() {
     const written: string[] = [];
-    const terminal = { columns, write: (text: string) => void written.push(text.replaceAll('\u001b', '^')) };
-    return { painter: new Painter(terminal), terminal, written };
+    const painter = new Painter({ write: (text) => void written.push(text.replaceAll('\u001b', '^')) });
+    return { painter, written };
   }
 
   it('lines are written only if they have changed, and what happens goes above them', () => {
@@ -143,16 +143,23 @@ describe('the painter', () => {
     painter.show([]);
     painter.print('after\n');
     const [, , , ...rest] = written;
-    expect(written.slice(0, 3)).toEqual(['before\n', '^[?2026hone^[?2026l', '^[?2026h\r^[Jevent\none^[?2026l']);
+    const one = '^[?7lone\r^[?7h';
+    expect(written.slice(0, 3)).toEqual(['before\n', `^[?2026h${one}^[?2026l`, `^[?2026h\r^[Jevent\n${one}^[?2026l`]);
     expect(rest).toEqual(['^[?2026h\r^[J^[?2026l', 'after\n']);
   });
 
-  it('lines that a narrower terminal has wrapped are erased whole', () => {
-    const { painter, terminal, written } = begin();
-    painter.show(['x'.repeat(60), 'y'.repeat(60)]);
-    terminal.columns = 40;
-    painter.show(['z']);
-    expect(written.at(-1)).toBe('^[?2026h\r^[3A^[Jz^[?2026l');
+  it('the cursor rests where the lines begin, so that they are erased whole wherever a terminal has wrapped them', () => {
+    const { painter, written } = begin();
+    painter.show(['one', 'two', 'three']);
+    painter.show([]);
+    expect(written).toEqual(['^[?2026h^[?7lone\r\ntwo\r\nthree\r^[2A^[?7h^[?2026l', '^[?2026h\r^[J^[?2026l']);
+  });
+
+  it('lines that a terminal of another size may have damaged are written again, though they are the same', () => {
+    const { painter, written } = begin();
+    painter.show(['one']);
+    painter.redraw(['one']);
+    expect(written.at(-1)).toBe('^[?2026h\r^[J^[?7lone\r^[?7h^[?2026l');
   });
 
   it('after an echoed Enter, lines are rewritten where they were', () => {

@@ -61,6 +61,12 @@ export class TmuxTerminal {
     await this.ask('send-keys', ...keys);
   }
 
+  /** Whether the cursor is visible, and whether long lines wrap. */
+  async modes(): Promise<{ readonly cursor: boolean; readonly wrap: boolean }> {
+    const [cursor, wrap] = (await this.ask('display-message', '-p', '#{cursor_flag} #{wrap_flag}')).trim().split(' ');
+    return { cursor: cursor === '1', wrap: wrap === '1' };
+  }
+
   async resize(columns: number, rows: number): Promise<void> {
     await this.ask('resize-window', '-x', String(columns), '-y', String(rows));
   }
