@@ -8,6 +8,8 @@ export interface Shown {
   readonly entry: Entry;
   /** Used this month; undefined: nothing. */
   readonly bytes: number | undefined;
+  /** Ms since 1970; undefined: nothing is recorded. */
+  readonly lastUsed?: number | undefined;
 }
 
 /** As scripts read it: one line. */
@@ -30,7 +32,12 @@ function rowOf({ entry, bytes }: Shown, now: number): string[] {
 }
 
 /** Everything that is known of one entry. */
-export function describeEntry({ entry, bytes }: Shown, state: string, isOutdated: boolean, now: number): string[][] {
+export function describeEntry(
+  { entry, bytes, lastUsed }: Shown,
+  state: string,
+  isOutdated: boolean,
+  now: number,
+): string[][] {
   const { name, role, allow, limits = {} } = entry;
   const rows = [
     ['name', name],
@@ -43,6 +50,7 @@ export function describeEntry({ entry, bytes }: Shown, state: string, isOutdated
     rows.push(['rate', rate === undefined ? 'no limit' : `${limitText('rate', rate)} in each direction`]);
     rows.push(['quota', quota === undefined ? 'no limit' : `${limitText('quota', quota)} a month`]);
     rows.push(['used', useText(limits, bytes, now)]);
+    rows.push(['last used', lastUsed === undefined ? 'nothing is recorded' : timeText(lastUsed)]);
   } else rows.push(['allowed', 'as its own access list says']);
   rows.push(['invite', isOutdated ? `older than the keys: wstun access renew ${name}` : 'valid']);
   return [...rows, ['list', state]];
@@ -52,6 +60,11 @@ export function describeEntry({ entry, bytes }: Shown, state: string, isOutdated
 function useText({ quota }: EntryLimits, bytes = 0, now: number): string {
   const of = quota === undefined ? '' : ` of ${limitText('quota', quota)}`;
   return `${bytesText(bytes)}${of} in ${new Date(now).toLocaleString('en', { month: 'long', timeZone: 'UTC' })}`;
+}
+
+/** `2026-11-30 13:05 UTC`. */
+function timeText(at: number): string {
+  return `${new Date(at).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 }
 
 function bytesText(bytes: number): string {

@@ -86,15 +86,18 @@ export async function showAccess(name: string, options: StateOption & { json?: b
   const entry = (await accessFile(state).read()).find((each) => each.name === name);
   if (entry === undefined) throw new WstunError('name-unknown', name);
   const now = Date.now();
-  const { bytes: all, month } = await readUsage(state, now);
-  const bytes = all.get(name);
+  const usage = await readUsage(state, now);
+  const [bytes, lastUsed] = [usage.bytes.get(name), usage.lastUsed.get(name)];
   const isOutdated = await isInviteDead(state, entry);
   const { role, allow, limits } = entry;
   if (options.json) {
-    const more = { used: bytes ?? 0, month, inviteIsValid: !isOutdated, state: state.path };
-    return printLine(JSON.stringify({ name, role, allow, ...limits, ...more }));
+    const last = lastUsed === undefined ? null : new Date(lastUsed).toISOString();
+    const more = { used: bytes ?? 0, month: usage.month, lastUsed: last };
+    const valid = { inviteIsValid: !isOutdated, state: state.path };
+    return printLine(JSON.stringify({ name, role, allow, ...limits, ...more, ...valid }));
   }
-  for (const line of tableLines(describeEntry({ entry, bytes }, state.path, isOutdated, now))) printLine(line);
+  for (const line of tableLines(describeEntry({ entry, bytes, lastUsed }, state.path, isOutdated, now)))
+    printLine(line);
 }
 
 /** The invite stays valid, and sessions continue. */

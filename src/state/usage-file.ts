@@ -1,7 +1,8 @@
 /**
  * `usage.json` in the state directory of an exit: how many bytes each name has used in the current month (UTC), for
- * quotas. A crash loses ten seconds at most. Several processes may count in one file, as while one relay takes over
- * from another: each adds under the lock what it has counted, and checks for what others have added.
+ * quotas, and when it last used any. A crash loses ten seconds at most. Several processes may count in one file, as
+ * while one relay takes over from another: each adds under the lock what it has counted, and checks for what others
+ * have added.
  */
 import { sleep } from '../async/abortable.ts';
 import { type Clock, systemClock } from '../clock.ts';
@@ -19,6 +20,10 @@ const WRITE_MS = 10_000 - CHECK_MS;
 const SHARED_MS = 10_000;
 /** A clock that is set back by less does not lead back into the previous month. */
 const MAX_SET_BACK_MS = 3_600_000;
+/** Of names that are no longer used, perhaps no longer listed, the last use is forgotten after this. */
+const REMEMBERED_MS = 400 * 86_400_000;
+/** ECMA-262 §21.4.1.1. */
+const LATEST_DATE = 8.64e15;
 
 type Counts = ReadonlyMap<string, number>;
 
@@ -26,14 +31,16 @@ interface Usage {
   /** As 2026-01. */
   readonly month: string;
   readonly bytes: Counts;
+  /** When each name last used any, also in earlier months, ms since 1970. Versions before this one wrote none. */
+  readonly lastUsed: Counts;
 }
 
-/** None if the file has those of another month, or cannot be parsed. @throws WstunError state-unusable */
+/** No bytes if the file has those of another month, nothing if it is damaged. @throws WstunError state-unusable */
 export async function readUsage(state: StateDir, now: number): Promise<Usage> {
   const text = await state.read(NAME, { secret: false });
   const month = monthOf(now);
   const stored = text === undefined ? undefined : parseUsage(text);
-  return stored?.month === month ? stored : { month, bytes: new Map() };
+  return stored?.month === month ? stored : { month, bytes: new Map(), lastUsed: stored?.lastUsed ?? new Map() };
 }
 
 /** @throws WstunError state-unusable */
@@ -50,6 +57,7 @@ export class UsageFile {
   private setBackBefore: number;
   /** Of this month, as the file has them, as far as known here. Counts only grow: a file with less was damaged. */
   private stored: Counts;
+  private lastUsed: Counts;
   /** Counted here since. */
   private unwritten = new Map<string, number>();
   private writtenAt = Number.NEGATIVE_INFINITY;
@@ -66,12 +74,13 @@ export class UsageFile {
     private readonly clock: Clock,
     /** Of the file as it was written or read here last. */
     private signature: string,
-    { month, bytes }: Usage,
+    { month, bytes, lastUsed }: Usage,
   ) {
     this.month = month;
     this.monthEnds = endOfMonth(clock.wallTime());
     this.setBackBefore = Date.parse(month) - MAX_SET_BACK_MS;
     this.stored = bytes;
+    this.lastUsed = lastUsed;
     this.following = this.follow();
   }
 
@@ -137,7 +146,8 @@ export class UsageFile {
     const signature = await this.state.signature(NAME);
     if (signature === this.signature) return;
     this.sharedUntil = this.clock.now() + SHARED_MS;
-    const { month, bytes } = await readUsage(this.state, this.clock.wallTime());
+    const { month, bytes, lastUsed } = await readUsage(this.state, this.clock.wallTime());
+    this.lastUsed = combined(this.lastUsed, lastUsed, Math.max);
     // A new month has begun meanwhile.
     if (month !== this.month) return;
     // Not before it was read: counts that could not be read would be overwritten.
@@ -153,9 +163,11 @@ export class UsageFile {
       await this.check();
       const [month, added] = [this.month, new Map(this.unwritten)];
       const bytes = combined(this.stored, added, (stored, more) => stored + more);
+      this.lastUsed = usedNow(this.lastUsed, added.keys(), this.clock.wallTime());
+      const content = { month, bytes: Object.fromEntries(bytes), lastUsed: Object.fromEntries(this.lastUsed) };
       const before = await this.state.signature(NAME);
       try {
-        await this.state.write(NAME, `${JSON.stringify({ month, bytes: Object.fromEntries(bytes) })}\n`);
+        await this.state.write(NAME, `${JSON.stringify(content)}\n`);
       } finally {
         // Also after a failure: the file may be written all the same, and its counts would be added a second time.
         this.signature = await this.state.signature(NAME);
@@ -181,6 +193,12 @@ function combined(one: Counts, other: Counts, of: (one: number, other: number) =
   return result;
 }
 
+function usedNow(lastUsed: Counts, names: Iterable<string>, now: number): Counts {
+  const all = new Map([...lastUsed].filter(([, at]) => now - at < REMEMBERED_MS));
+  for (const name of names) all.set(name, now);
+  return all;
+}
+
 function monthOf(now: number): string {
   return new Date(now).toISOString().slice(0, 7);
 }
@@ -192,13 +210,18 @@ function endOfMonth(now: number): number {
 
 function parseUsage(text: string): Usage | undefined {
   try {
-    const { month, bytes } = JSON.parse(text) as { month?: unknown; bytes?: unknown };
+    const { month, bytes, lastUsed } = JSON.parse(text) as Record<string, unknown>;
     if (typeof month !== 'string' || typeof bytes !== 'object' || bytes === null) return undefined;
     const entries = Object.entries(bytes);
-    return entries.every(isCount) ? { month, bytes: new Map(entries) } : undefined;
+    const times = Object.entries(lastUsed ?? {}).filter(isTime);
+    return entries.every(isCount) ? { month, bytes: new Map(entries), lastUsed: new Map(times) } : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isTime(entry: [string, unknown]): entry is [string, number] {
+  return isCount(entry) && entry[1] <= LATEST_DATE;
 }
 
 function isCount(entry: [string, unknown]): entry is [string, number] {

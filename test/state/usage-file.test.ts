@@ -60,6 +60,34 @@ it('the usage file starts from 0 with each month of UTC, while it is open and wh
   expect((await readUsage(state, Date.UTC(2026, 2, 1))).bytes.size).toBe(0);
 });
 
+it('the usage file keeps over months when each name last used anything, for 400 days, and reads files without that', async () => {
+  const state = await stateDir();
+  await writeFile(state.pathOf('usage.json'), '{"month":"2026-01","bytes":{"alice":5}}', { mode: 0o600 });
+  expect((await readUsage(state, JANUARY)).lastUsed.size).toBe(0);
+  const use = async (name: string, now: number) => {
+    const usage = await openUsage(state, silentLogger, clockAt(now));
+    usage.add(name, 3);
+    await usage.close();
+  };
+  await use('alice', MID_JANUARY);
+  await use('bob', FEBRUARY);
+  const { bytes, lastUsed } = await readUsage(state, FEBRUARY);
+  expect([[...bytes], [...lastUsed]]).toEqual([
+    [['bob', 3]],
+    [
+      ['alice', MID_JANUARY],
+      ['bob', FEBRUARY],
+    ],
+  ]);
+  const later = MID_JANUARY + 400 * 86_400_000;
+  await use('carol', later);
+  expect([...(await readUsage(state, later)).lastUsed.keys()]).toEqual(['bob', 'carol']);
+  const damaged = '{"month":"2026-01","bytes":{"alice":5},"lastUsed":{"alice":9e15,"bob":"x","carol":7}}';
+  await writeFile(state.pathOf('usage.json'), damaged);
+  const read = await readUsage(state, JANUARY);
+  expect([[...read.bytes], [...read.lastUsed]]).toEqual([[['alice', 5]], [['carol', 7]]]);
+});
+
 it('the usage file returns to an earlier month if the clock is set back by far, and not if by little', async () => {
   const state = await stateDir();
   const clock = clockAt(Date.UTC(2030, 0, 5));
