@@ -4,11 +4,13 @@
  */
 
 import { X509Certificate } from 'node:crypto';
+import { parseIp } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { TlsPair } from '../relay/relay-server.ts';
 import { SelfSignedCertificate } from '../state/self-signed-certificate.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import { type Pin, pinOf } from '../transport/connection/tls-pin.ts';
+import { hostOf } from './public-url.ts';
 import { TlsFiles } from './tls-files.ts';
 
 /** Paths of PEM files, or a certificate that the relay makes and renews. */
@@ -34,4 +36,19 @@ export function pinsOf({ cert }: TlsPair): readonly Pin[] {
   const isSelfSigned = certificate.issuer === certificate.subject && certificate.verify(certificate.publicKey);
   const pin = isSelfSigned ? pinOf(certificate) : undefined;
   return pin === undefined ? [] : [pin];
+}
+
+/** Why clients of these URLs reject a certificate that an authority vouches for; undefined: its name is right. */
+export function nameFault({ cert }: TlsPair, urls: readonly string[]): string | undefined {
+  const certificate = new X509Certificate(cert);
+  const isFor = (host: string) =>
+    (parseIp(host) === undefined ? certificate.checkHost(host) : certificate.checkIP(host)) !== undefined;
+  const host = urls
+    .filter((url) => url.startsWith('wss:'))
+    .map(hostOf)
+    .find((each) => !isFor(each));
+  if (host === undefined) return undefined;
+  const names = certificate.subjectAltName?.replace(/\b(?:DNS|IP Address):/g, '') ?? 'no name';
+  const mend = 'if a name in it is right, give --url wss://NAME';
+  return `the certificate is for ${names}, and not for ${host}: clients reject it, unless a proxy in front shows another one; ${mend}`;
 }

@@ -30,9 +30,9 @@ import type { DialOptions } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
 import { type PeerOptions, relayIssuer } from './invites.ts';
 import { DRAIN_MS, PLACES, requireShapes } from './options.ts';
-import { reachableHost } from './own-address.ts';
+import { reachableHost, whenListening } from './own-address.ts';
 import { hostOf, type PublicUrl, parseRelayUrls, portOf, rememberedUrls, settleUrl } from './public-url.ts';
-import { pinsOf, type RelayCertificate, relayCertificate, type TlsChoice } from './relay-certificate.ts';
+import { nameFault, pinsOf, type RelayCertificate, relayCertificate, type TlsChoice } from './relay-certificate.ts';
 import { RelayRouter } from './relay-routing.ts';
 import { ReplaceableDialling } from './replaceable.ts';
 import { ServingState } from './serving-state.ts';
@@ -234,6 +234,8 @@ class RunningRelay {
   private readonly refusals = new Tally();
   private readonly report = new ServingReport();
   private pins: readonly Pin[] = [];
+  /** At the start. */
+  private tls: TlsPair | undefined;
   private router: RelayRouter;
   private server: RelayServer | undefined;
   private publicUrl: PublicUrl | undefined;
@@ -257,6 +259,8 @@ class RunningRelay {
     this.certificate = await this.createCertificate();
     const { addresses, adminAddress } = await this.listenWhen(this.router.restored());
     const { url, urls, source, fault } = await this.settleUrl(addresses);
+    // A pin that invites have accepts any name.
+    const nameIsWrong = this.tls && this.pins.length === 0 ? nameFault(this.tls, urls) : undefined;
     const isNew = this.options.exit !== false && (await serving.file.readText()) === undefined;
     const firstInvite = isNew ? await this.invite('default') : undefined;
     const onAccess = (kept: ReadonlySet<string>) => this.router.admit(kept);
@@ -266,7 +270,7 @@ class RunningRelay {
       ...{ url, urls, pins: this.pins },
       hasCertificate: this.hasCertificate,
       urlSource: source,
-      urlFault: fault,
+      urlFault: fault ?? nameIsWrong,
       firstInvite,
       state: serving.directory.path,
       admin: adminAddress && formatHostPort(adminAddress),
@@ -320,11 +324,13 @@ class RunningRelay {
     const { certificate, options } = this;
     const tls = await certificate?.read();
     const awaitsTls = certificate !== undefined && tls === undefined;
-    const server = await startRelayServer({ ...this.serverOptions(), settled, awaitsTls, ...(tls && { tls }) });
+    const starting = startRelayServer({ ...this.serverOptions(), settled, awaitsTls, ...(tls && { tls }) });
+    const server = await whenListening(options.listen, starting);
     this.server = server;
     this.hasCertificate = !awaitsTls;
     await this.acme?.listen();
     if (tls !== undefined) this.pins = pinsOf(tls);
+    this.tls = tls;
     const use = (pair: TlsPair): void => {
       server.setTls(pair);
       this.pins = pinsOf(pair);

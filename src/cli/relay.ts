@@ -1,6 +1,7 @@
 /** `wstun relay`: runs a relay until a signal. */
 import type { AcmeOptions } from '../app/acme.ts';
 import { serveControl } from '../app/control.ts';
+import { portOf } from '../app/public-url.ts';
 import { type Relay, type RelayOptions, startRelay } from '../app/relay.ts';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
@@ -86,6 +87,7 @@ async function run(options: RelayCommand, output: Output, settled: Settled): Pro
     output.say(`The certificate is self-signed. New invites have the pin of its key: ${pins.join(', ')}`);
   if (certificate === 'awaited') output.say('No client can connect before the first certificate is there.');
   if (urlFault !== undefined) output.logger.warn({ url }, urlFault);
+  else sayWhatIsInFront(relay, options, output);
   output.say(`Its keys and its access list are in ${relay.state}.`);
   const at = stateArgument(relay.state);
   if (invite !== undefined) showFirstInvite(output, invite);
@@ -123,6 +125,18 @@ function applyTo(relay: Relay, output: Output): Following['apply'] {
     });
     output.setVerbose(verbose);
   };
+}
+
+/** Clients connect to another port than this relay listens on, or with TLS, which it does not have. */
+function sayWhatIsInFront({ url, listen }: Relay, options: RelayCommand, output: Output): void {
+  const { hostname, protocol } = new URL(url);
+  const hasTls = options.acme !== undefined || options.tlsSelfSigned === true || options.tlsCert !== undefined;
+  const isSamePort = listen.some((address) => address.endsWith(`:${portOf(url)}`));
+  const needsTls = protocol === 'wss:' && !hasTls;
+  if (isSamePort && !needsTls) return;
+  output.say(
+    `Clients connect to ${hostname}:${portOf(url)}${needsTls ? ' with TLS, which this relay does not have' : ''}: a reverse proxy or a router must pass on what comes there.`,
+  );
 }
 
 /** A relay serves requests by other means for each. */
