@@ -127,7 +127,8 @@ async function connect(url: URL, options: ConnectionOptions): Promise<Connection
     remote: formatHostPort({ host: address, port: place.port }),
     handleWorked: () => known.handleWorked(placeOf(place), address),
     handleFailed: () => known.handleFailed(placeOf(place), address),
-    faultOf: (error) => certificateFaultOf(socket) ?? dialFault(error, { where, connected: true }),
+    faultOf: (error) =>
+      certificateFaultOf(socket) ?? dialFault(error, { where, connected: true, isPlain: url.protocol !== 'wss:' }),
   };
 }
 
@@ -145,7 +146,8 @@ async function dialThrough(via: Via, url: URL, options: ConnectionOptions): Prom
     ...{ socket, lentReads, where, remote: where, leftMs: timeoutMs },
     handleWorked: () => {},
     handleFailed: () => {},
-    faultOf: (error) => certificateFaultOf(socket) ?? dialFault(error, { where, connected: true }),
+    faultOf: (error) =>
+      certificateFaultOf(socket) ?? dialFault(error, { where, connected: true, isPlain: url.protocol !== 'wss:' }),
   };
 }
 

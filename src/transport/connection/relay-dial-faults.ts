@@ -7,7 +7,14 @@ export interface DialProgress {
   readonly where: string;
   /** TCP was connected. */
   readonly connected: boolean;
+  /** It was to be without TLS. */
+  readonly isPlain?: boolean;
 }
+
+/** A server that expects TLS ends a connection that begins otherwise. */
+const PERHAPS_TLS = {
+  fix: 'Check its address, that it is running, and that this network allows the connection. If it expects TLS, its URL must begin with wss://.',
+};
 
 /** In the place of a code of Node: the name was not resolved within the time limit. */
 export const NAME_SLOW = 'NAME_SLOW';
@@ -60,7 +67,7 @@ const ALERT =
 
 /** A dial that ended without an HTTP answer. `code` is Node's; the errors of `ws` itself have none. */
 export function dialFault(error: { readonly code?: string | undefined }, progress: DialProgress): WstunError {
-  const { where, connected } = progress;
+  const { where, connected, isPlain = false } = progress;
   const code = error.code ?? '';
   if (code === 'EMFILE' || code === 'ENFILE') return new DialError('out-of-descriptors', where, 'local');
   if (code === 'ETIMEDOUT') {
@@ -81,7 +88,8 @@ export function dialFault(error: { readonly code?: string | undefined }, progres
   if (code.startsWith('ERR_SSL_') || code === 'EPROTO')
     return new DialError('relay-odd-answer', `${where}: the answer is not TLS`, 'not-tls');
   if (code === 'ECONNRESET' && connected) {
-    return new DialError('relay-unreachable', `${where}: closed the connection without an answer`, 'cut');
+    const advice = isPlain ? PERHAPS_TLS : {};
+    return new DialError('relay-unreachable', `${where}: closed the connection without an answer`, 'cut', advice);
   }
   const { reason, ...advice } = NOT_AS_CHOSEN[code] ?? { reason: reasonOf(code) };
   return new DialError('relay-unreachable', `${where}: ${reason}`, connected ? 'cut' : obstacleOf(code), advice);

@@ -21,6 +21,16 @@ describe('a dial that ends in TLS', () => {
   });
 });
 
+describe('a dial without TLS', () => {
+  it('a server that closes the connection without an answer may expect TLS', () => {
+    const cut = (isPlain: boolean) => dialFault({ code: 'ECONNRESET' }, { ...PROGRESS, isPlain }).message;
+    expect(cut(true)).toMatch(
+      /closed the connection without an answer\. .*If it expects TLS, its URL must begin with wss:/,
+    );
+    expect(cut(false)).not.toContain('wss:');
+  });
+});
+
 describe('a dial that cannot be made as the user chose', () => {
   it.each([
     ['NO_IPV4', '--ipv4', 'name'],
