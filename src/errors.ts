@@ -332,7 +332,7 @@ export const FAULTS = {
     fix: 'It goes on with the links that it has.',
   }),
   'phone-offline': fault('network', 'WSTUN-E217', 'the phone cannot reach the relay', {
-    fix: `Switch on its mobile data, and look at what its page says. ${RECONNECTS}`,
+    fix: `Switch on its mobile data. If it is on, the relay may be down: a browser is not told why. ${RECONNECTS}`,
   }),
   'phone-refused': fault('network', 'WSTUN-E218', 'the phone could not open a link to the relay', {
     fix: `The invite may be revoked, or the mobile network may block WebSockets. ${RECONNECTS}`,

@@ -125,7 +125,7 @@ async function nameToKeep(
   const other = await profiles.otherUnder(name, text);
   if (other === undefined || yes) return name;
   const instead = `To keep it too, add --as NAME; to replace the other, add --yes.`;
-  const notKept = `wstun: this invite is used now, but not kept: "${name}" is the invite for ${placeText(other)}. ${instead}`;
+  const notKept = `this invite is used now, but not kept: "${name}" is the invite for ${placeText(other)}. ${instead}`;
   if (isWatched() && !output.json) {
     const before = `The invite kept as "${name}" is for ${placeText(other)}.`;
     const now = other.hasSameAddress
@@ -189,7 +189,7 @@ interface Choice {
 }
 
 function describeChoice({ name, tried, replaces }: Choice, place: Place): string {
-  const text = `wstun: using the invite kept as "${name}", for ${placeText(place)}`;
+  const text = `using the invite kept as "${name}", for ${placeText(place)}`;
   if (tried) return text;
   const back = replaces ? `; to go back to the one before it: wstun forget ${shellQuote(name)} --untried` : '';
   return `${text}; it has had no session yet${back}`;

@@ -51,7 +51,7 @@ export class FirstFailure {
     const { works, fails } = reachedBefore(error, this.relay);
     this.output.event({ event: 'first-failure', code: error.code, works, fails });
     const said = works.length === 0 ? '' : `${listed(works)} ${works.length === 1 ? 'works' : 'work'}, `;
-    this.output.say(`wstun: ${said}${TITLES[fails]} fails; to find out more: wstun doctor`);
+    this.output.say(`${said}${TITLES[fails]} fails; to find out more: wstun doctor`);
   }
 }
 

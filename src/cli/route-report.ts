@@ -29,7 +29,7 @@ export function reportRoute(notice: RouteNotice, output: Output, outage: OutageR
 
 function textOf(notice: RouteNotice): string {
   if (notice.type === 'trying' && notice.attempts.length === 0)
-    return `wstun: the PAC file has not come yet, which says by which proxy to reach ${new URL(notice.relay).host}`;
+    return `the PAC file has not come yet, which says by which proxy to reach ${new URL(notice.relay).host}`;
   if (notice.type === 'trying')
     return `no link to ${new URL(notice.relay).host} after ${seconds(notice.forMs)}: ${attemptTexts(notice.attempts).join('; ')}`;
   const failed = notice.failed.map((one) => ({ ...one, state: 'failed' as const }));
