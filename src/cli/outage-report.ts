@@ -40,7 +40,7 @@ export class OutageReport {
     this.nextAt = now + waitMs;
     this.output.live?.refresh();
     if (this.output.live === undefined) {
-      if (novelty !== 'again') this.output.say(`${message} Next attempt in ${seconds(waitMs)}.`, 'warn');
+      if (novelty !== 'again') this.output.say(`${message} ${nextText(waitMs)}`, 'warn');
       return;
     }
     if (novelty !== 'first' || !isShown) return;
@@ -93,6 +93,11 @@ export class OutageReport {
 function reasonOf({ detail, what }: WstunError): string {
   const reason = detail.replace(/^(?:\[[\da-f:.]+\]|[^\s:]+):\d+(?:: |$)/i, '');
   return reason === '' ? what : reason;
+}
+
+/** The first attempt of an outage follows at once. */
+function nextText(waitMs: number): string {
+  return waitMs < 50 ? 'Trying again now.' : `Next attempt in ${seconds(waitMs)}.`;
 }
 
 export function seconds(ms: number): string {

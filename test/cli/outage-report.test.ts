@@ -42,6 +42,12 @@ describe('the report of an outage', () => {
     expect(events.filter((event) => 'waitMs' in event)).toHaveLength(4);
   });
 
+  it('an attempt that follows at once is not said to be in 0.0 s', () => {
+    const { report, said } = begin();
+    report.handleFailed(UNREACHABLE, 12);
+    expect(said).toEqual([`${UNREACHABLE.message} Trying again now.`]);
+  });
+
   it('an outage report repeats a reason that stays the same after ten minutes', async () => {
     const { report, said } = begin();
     report.handleFailed(REFUSED, 700);
