@@ -14,7 +14,7 @@ import { tempDir } from '../support/temp-dir.ts';
 
 const MIB = 1024 * 1024;
 
-/** Connects every few milliseconds until `stop`, and counts. */
+/** Connects every few hundredths of a second until `stop`, and counts. */
 function hammer(port: number): { stop(): Promise<{ connected: number; refused: number }> } {
   const counts = { connected: 0, refused: 0 };
   let stopped = false;
@@ -26,7 +26,7 @@ function hammer(port: number): { stop(): Promise<{ connected: number; refused: n
       else counts.refused += 1;
       socket.on('error', () => {});
       socket.resetAndDestroy();
-      await new Promise((resolve) => setTimeout(resolve, 2));
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
   };
   const running = run();
@@ -41,7 +41,7 @@ function hammer(port: number): { stop(): Promise<{ connected: number; refused: n
 
 describe('a relay that is passed its listening socket', () => {
   it('a relay with a passed socket restarts under load without a refused connect, and connections of a named exit live on', {
-    timeout: 180_000,
+    timeout: 600_000,
   }, async () => {
     const target = await tcpServer(echo);
     const holder = await holdSocket();
@@ -58,7 +58,7 @@ describe('a relay that is passed its listening socket', () => {
       // Nobody accepts now; the kernel still connects.
       (await dial(holder.port)).destroy();
       pid = await holder.relay(args);
-      await client.process.event('resumed', 20_000);
+      await client.process.event('resumed', 60_000);
       const { sent, received } = await exchange(await connectThrough('SOCKS5', client.port, target), MIB);
       expect(received).toEqual({ bytes: MIB, hash: sent });
     }

@@ -1,4 +1,5 @@
 /** A stack whose links are in trouble for as long as 32 connections exchange what they have: real processes, seeded. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { exchange } from '../payload.ts';
 import {
@@ -11,6 +12,8 @@ import {
   startRelay,
 } from '../programs/wstun-stack.ts';
 import { connectThrough } from '../proxy/through-proxy.ts';
+import { atEnd } from '../scope.ts';
+import { until } from '../until.ts';
 import { type ChaosProxy, type ChaosShape, startChaosProxy } from './chaos-proxy.ts';
 import { echo, tcpServer } from './tcp.ts';
 
@@ -72,6 +75,29 @@ export async function exchangeThroughout(client: RunningClient): Promise<void> {
   };
   await Promise.all(Array.from({ length: STREAMS }, exchangeOne));
   expect(performance.now() - since).toBeGreaterThan(CHAOS_MS / 2);
+}
+
+/** So much must have come before links are disturbed again: a slow machine takes longer than the chaos for it. */
+const BETWEEN_BYTES = 1024 * 1024;
+
+/** Disturbs again and again, at least `ms` apart and only while links carry, until the returned function is called. */
+export function disturbEvery(ms: number, { proxy }: Chaos, disturb: () => unknown): () => Promise<void> {
+  let ended = false;
+  const loop = async (): Promise<void> => {
+    while (!ended) {
+      const before = proxy.bytes.down;
+      await delay(ms);
+      await until(() => ended || proxy.bytes.down - before > BETWEEN_BYTES, 60_000);
+      if (!ended) await disturb();
+    }
+  };
+  const running = loop();
+  const stop = async (): Promise<void> => {
+    ended = true;
+    await running;
+  };
+  atEnd(stop);
+  return stop;
 }
 
 export function expectNothingLost(client: RunningClient): void {

@@ -17,7 +17,6 @@ const LONG = [
   'figures/bad-input',
   'e2e/interop',
   'e2e/resume',
-  'figures/resume',
   'e2e/tether-middlebox',
   'e2e/in-front',
   'figures/bulk',
