@@ -15,7 +15,11 @@ import { memoryLinkPair } from '../support/links/memory-link.ts';
 import { atEnd } from '../support/scope.ts';
 import { VirtualClock } from '../support/time/virtual-clock.ts';
 
-type Network = 'lets WebSockets through' | 'strips upgrades' | 'swallows what follows the 101';
+type Network =
+  | 'lets WebSockets through'
+  | 'strips upgrades'
+  | 'swallows what follows the 101'
+  | 'cuts WebSockets after 300 ms';
 
 const HOUR_MS = 3_600_000;
 /** Of CPU, on a busy machine. */
@@ -100,6 +104,9 @@ class World {
     if (carrier === 'http' || this.network === 'lets WebSockets through') {
       this.exit.serve(far, decision.peer);
       this.links.set(near, carrier);
+    } else if (this.network === 'cuts WebSockets after 300 ms') {
+      this.exit.serve(far, decision.peer);
+      this.clock.setTimeout(() => near.abort(), 300);
     } else if (this.network === 'strips upgrades') throw new WstunError('upgrade-dropped', 'nginx');
     return near;
   }
@@ -162,6 +169,45 @@ describe('a session in a network that lets no WebSocket through', () => {
       await expectEcho(world, stream, 'by HTTP link');
       expect(world.log).toContain('resumed in 5 s');
       expect(world.log.filter((line) => /session|failed|ended/.test(line))).toEqual([]);
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'goes on by HTTP link where each WebSocket is cut after 300 ms, and seldom tries one again',
+    async () => {
+      const world = new World();
+      world.network = 'cuts WebSockets after 300 ms';
+      const stream = await world.open();
+      let longestMs = 0;
+      for (const until = HOUR_MS; world.clock.now() < until; await world.clock.advance(2_000)) {
+        const since = world.clock.now();
+        await expectEcho(world, stream, 'still here');
+        longestMs = Math.max(longestMs, world.clock.now() - since);
+      }
+      expect(longestMs).toBeLessThan(1_000);
+      expect(world.log.filter((line) => line === 'lost').length).toBeLessThan(25);
+      expect(world.dials.filter((carrier) => carrier === 'http').length).toBeLessThan(25);
+      expect(world.log.filter((line) => /session|failed|ended/.test(line))).toEqual([]);
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'moves to a WebSocket again, and stays there, where they are not cut any more',
+    async () => {
+      const world = new World();
+      world.network = 'cuts WebSockets after 300 ms';
+      const stream = await world.open();
+      await world.clock.advance(60_000);
+      await expectEcho(world, stream, 'by HTTP link');
+      world.network = 'lets WebSockets through';
+      await world.clock.advance(400_000);
+      expect(world.dials.at(-1)).toBe('websocket');
+      const dials = world.dials.length;
+      await world.clock.advance(HOUR_MS);
+      await expectEcho(world, stream, 'by WebSocket');
+      expect(world.dials).toHaveLength(dials);
     },
     LIMIT_MS,
   );

@@ -80,6 +80,8 @@ export interface RoutedLink<L extends MessageLink> {
   noteCarried(): void;
   /** Nothing came through it: its route only seems to work. */
   noteSilent(): void;
+  /** It carried something, and was lost. @param livedMs since then */
+  noteLived(livedMs: number): void;
 }
 
 export interface BestCarrier {
@@ -261,6 +263,7 @@ export class RelayRoutes {
         this.options.onNotice?.({ type: 'route', relay, route, failed: won.failed.map(withoutKeys), unfinished });
       },
       noteSilent: () => this.memory.noteSilent(this.remembered(relay), route),
+      noteLived: (livedMs) => this.memory.noteLived(this.remembered(relay), route, livedMs),
     };
   }
 

@@ -36,9 +36,9 @@ export class RouteChoice<L extends MessageLink> implements ConnectorChoice<L> {
     return (route: Route, options: AttemptOptions): Promise<L> => this.dialRoute(relay, route, options, purpose);
   }
 
-  private chosen(relay: string, { link, route, noteCarried, noteSilent }: RoutedLink<L>): ChosenLink<L> {
+  private chosen(relay: string, { link, route, ...notes }: RoutedLink<L>): ChosenLink<L> {
     const better = this.routes.hasCheaper(route.carrier) ? this.cheaper(relay, route) : undefined;
-    return { link, noteCarried, noteSilent, better };
+    return { link, ...notes, better };
   }
 
   private cheaper(relay: string, { carrier }: Route): ConnectorChoice<L> {

@@ -1,7 +1,7 @@
 /** How long to wait before the next attempt to reach a relay. Pure: the random number is passed in. */
 
 /** Links of this age, ms, begin the waits anew. Not longer: streams would wait where all links die in seconds. */
-const LASTING_LINK_MS = 1_000;
+export const LASTING_LINK_MS = 1_000;
 /** So many links in a row may be lost sooner without a wait: a phone's page is reloaded, another takes over. */
 const FORGIVEN_LINKS = 3;
 
@@ -42,6 +42,11 @@ export class Backoff {
     const isForgiven = this.shortLived <= FORGIVEN_LINKS;
     if (isForgiven) this.attempts = 0;
     return isForgiven;
+  }
+
+  /** A link was left for another one. What has lasted shows that not all links here are lost soon. */
+  handleLeft(livedMs: number): void {
+    if (livedMs >= LASTING_LINK_MS) this.shortLived = 0;
   }
 
   /** The user asks for an attempt, or the network has changed. */

@@ -15,6 +15,9 @@ const MAX_ROUTES = 64;
 const MAX_RELAYS = 64;
 /** A relay that knows no HTTP link is asked again after this, ms: it may have been updated. */
 const NO_HTTP_MS = 24 * 3_600_000;
+/** Links by one route that live shorter than this, ms, so many times in a row, are cut on it: others come first. */
+const BRIEF_MS = 1_000;
+const MANY_BRIEF = 3;
 /** A time that differs less than by this factor is not worth a write. */
 const SAME_TIME = 2;
 
@@ -57,6 +60,8 @@ export class RouteMemory {
   private readonly proven = new BoundedMap<string, string>(MAX_ROUTES);
   /** Routes that made links which carried nothing, by place. */
   private readonly silent = new BoundedMap<string, ReadonlySet<string>>(MAX_ROUTES);
+  /** How many links in a row lived for a moment only, by place and route. */
+  private readonly brief = new BoundedMap<string, number>(MAX_ROUTES);
 
   constructor(private readonly options: RouteMemoryOptions) {
     this.clock = options.clock ?? systemClock;
@@ -97,6 +102,18 @@ export class RouteMemory {
     this.silent.set(place, new Set([...(this.silent.get(place) ?? []), keyOf(route)]));
     this.proven.delete(place);
     if (this.routes.get(place)?.route === this.hash('route', keyOf(route)) && this.routes.delete(place)) this.report();
+  }
+
+  /** A link by it carried something, and was lost. @param livedMs since then */
+  noteLived(relay: string, route: Route, livedMs: number): void {
+    const key = `${this.placeOf(relay)}\n${keyOf(route)}`;
+    if (livedMs >= BRIEF_MS) {
+      this.brief.delete(key);
+      return;
+    }
+    const inARow = (this.brief.get(key) ?? 0) + 1;
+    this.brief.set(key, inARow);
+    if (inARow >= MANY_BRIEF) this.noteSilent(relay, route);
   }
 
   /** The keys of the routes whose links have carried nothing here. */

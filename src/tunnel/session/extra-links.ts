@@ -8,7 +8,6 @@ import { WstunError } from '../../errors.ts';
 import { MOST_BY_ITSELF } from '../../mux/links/link-demand.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
-import type { MessageLink } from '../../transport/message-link.ts';
 import type { SessionDialer, SessionLink, Way } from '../dial/session-dialer.ts';
 import type { EndedLink, LearntLimit, LinkLimits, LinkUse } from '../reconnect/link-limits.ts';
 import type { SessionDriver } from './session-driver.ts';
@@ -51,7 +50,7 @@ export interface ExtraLinksOptions {
   /** The session's own link is by the fallback. Without `ways` no other link is by it. */
   isByFallback(): boolean;
   /** A link by the preferred connector has joined a session whose own link is by the fallback. */
-  onMoved(link: MessageLink): void;
+  onMoved(opened: SessionLink): void;
   /** Of this network; shared by the sessions of a client. */
   readonly limits: LinkLimits;
   /** Called as late as possible. */
@@ -254,12 +253,13 @@ export class ExtraLinks {
     }
   }
 
-  private handleOpened({ link, peerReceived, better }: SessionLink, way: string, beganAt: number): void {
+  private handleOpened(opened: SessionLink, way: string, beganAt: number): void {
+    const { link, peerReceived, better } = opened;
     const isForeign = this.ways === undefined && better !== undefined && !this.options.isByFallback();
     // Reports a change, if it succeeds.
     const isBetter = this.ways === undefined && better === undefined && this.options.isByFallback();
     if (!isForeign && this.driver.joinLink(link, peerReceived, way === '' ? undefined : way)) {
-      if (isBetter) this.options.onMoved(link);
+      if (isBetter) this.options.onMoved(opened);
       this.failures = 0;
       this.judge();
       this.options.logger.debug({ way: link.remote, links: this.driver.linkCount }, 'one more link');

@@ -13,7 +13,6 @@ import type { ResumeConfig } from '../../mux/links/resume-config.ts';
 import type { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { SESSION_ID_BYTES, type SessionRequest } from '../../protocol/session-request.ts';
-import type { MessageLink } from '../../transport/message-link.ts';
 import type { SessionDialer, SessionLink, Way } from '../dial/session-dialer.ts';
 import type { Backoff } from '../reconnect/backoff.ts';
 import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
@@ -128,6 +127,8 @@ export class ReconnectingSession {
   private linkDoubted = false;
   private attachedAt = 0;
   private isByFallback = false;
+  /** Of the link that carries the session, or the latest of several. */
+  private noteLived: SessionLink['noteLived'];
   private triggeredAt = Number.NEGATIVE_INFINITY;
   private lastFault: FaultName | undefined;
   private finalError: WstunError | undefined;
@@ -158,7 +159,7 @@ export class ReconnectingSession {
       ...{ dialer: options.dialer, clock, logger, links: options.links ?? 'auto', limits: options.limits },
       findWays: options.findWays,
       isByFallback: () => this.isByFallback,
-      onMoved: (link) => this.handleMoved(link),
+      onMoved: (opened) => this.handleMoved(opened),
       onLimit: (limit) => this.events.onLimit(limit),
       request: () => ({ kind: 'join', id: this.id, received: this.driver.received }),
     });
@@ -264,12 +265,19 @@ export class ReconnectingSession {
   private handleLinkLost(): void {
     this.lostAt = this.clock.now();
     this.extraLinks.handleLost();
-    if (this.options.backoff.handleLost(this.lostAt - this.attachedAt)) this.pause.interrupt();
+    this.noteLoss(this.lostAt - this.attachedAt);
     this.better.set(undefined);
     this.abortBetterAttempt();
     if (this.search.kind === 'asking' && this.search.hadLink) this.search.lossUnreported = true;
     else this.reportLoss();
     void this.findLink();
+  }
+
+  private noteLoss(livedMs: number): void {
+    this.noteLived?.(livedMs);
+    this.noteLived = undefined;
+    if (!this.isByFallback) this.better.noteLived(livedMs);
+    if (this.options.backoff.handleLost(livedMs)) this.pause.interrupt();
   }
 
   private handleEnd(fault: WireFaultName): void {
@@ -369,14 +377,22 @@ export class ReconnectingSession {
   }
 
   /** The session goes on by the preferred connector alone, without a gap: the fallback may cost money. */
-  private handleMoved(link: MessageLink): void {
+  private handleMoved({ link, noteLived }: SessionLink): void {
     this.isByFallback = false;
-    this.better.reset();
+    this.beginLife(noteLived);
     this.better.set(undefined);
     this.driver.leaveAllBut(link);
   }
 
-  private attach({ link, peerReceived, saidReceived, better }: SessionLink): void {
+  /** Of a link that carries the session from now on. */
+  private beginLife(noteLived: SessionLink['noteLived']): void {
+    const now = this.clock.now();
+    if (this.attachedAt > this.lostAt) this.options.backoff.handleLeft(now - this.attachedAt);
+    this.attachedAt = now;
+    this.noteLived = noteLived;
+  }
+
+  private attach({ link, peerReceived, saidReceived, better, noteLived }: SessionLink): void {
     if (this.driver.isOver) return link.abort();
     const wasAway = this.phase.kind !== 'new' && !this.driver.isAttached;
     if (!this.driver.attachLink(link, { peerReceived, saidReceived })) return link.abort();
@@ -387,11 +403,10 @@ export class ReconnectingSession {
     this.stall.handleLink();
     this.extraLinks.handleResumed();
     this.isByFallback = better !== undefined;
-    if (better === undefined) this.better.reset();
+    this.beginLife(noteLived);
     // The exit lets the old link go before its answer is here: sessions that end with their link stay where they are.
     const mayMove = this.options.resume.resumeWindowMs > 0 && this.options.findWays === undefined;
     this.better.set(mayMove ? better : undefined);
-    this.attachedAt = this.clock.now();
     if (wasAway && this.wasEstablished) this.reportResumed(this.attachedAt - this.lostAt);
   }
 
