@@ -153,7 +153,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'cli/terminal',
     'app',
     'assets.ts',
-    'async/long-wait.ts',
+    'async',
     'clock.ts',
     'doctor/checks.ts',
     'doctor/verdict.ts',

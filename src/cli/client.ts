@@ -3,6 +3,8 @@ import { type Client, type ClientEvents, type ClientOptions, startClient } from 
 import { clientAnswers, serveControl } from '../app/control.ts';
 import { reachableHost } from '../app/own-address.ts';
 import type { ProxyOptions } from '../app/proxy-options.ts';
+import { settledWithin } from '../async/abortable.ts';
+import { systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { defaultStateDir } from '../state/default-dir.ts';
@@ -25,6 +27,9 @@ import { firstSignal } from './shutdown.ts';
 import { stallEvent, stallText } from './stall-report.ts';
 import { TetherReport } from './tether.ts';
 import { reportBrowser } from './via-browser.ts';
+
+/** At the end, for what is still to be kept: another process may hold the lock of the kept invites, ms. */
+const KEPT_MS = 2_000;
 
 interface ClientCommand
   extends OutputOptions,
@@ -127,7 +132,7 @@ async function run(options: ClientCommand, output: Output, settled: Settled): Pr
     if (isAccessGone(error)) kept = kept.then(() => invite.giveUp());
     throw error;
   } finally {
-    await kept;
+    await settledWithin(systemClock, KEPT_MS, kept);
   }
 }
 

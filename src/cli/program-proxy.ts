@@ -3,6 +3,9 @@ import type { Command } from 'commander';
 import type { Client, ClientEvents, ClientOptions } from '../app/client.ts';
 import { startConnectedClient } from '../app/connected-client.ts';
 import type { ProxyOptions } from '../app/proxy-options.ts';
+import { toldIfLong } from '../async/long-wait.ts';
+import { systemClock } from '../clock.ts';
+import { decodeInvite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { findProxy, type ProxyFinding } from '../programs/find-proxy.ts';
@@ -87,7 +90,11 @@ export async function readWish(command: Command): Promise<ProxyWish> {
  * else the one at the usual address.
  * @throws WstunError proxy-foreign, proxy-password-unknown, bad-option where several are
  */
-export async function findClientProxy({ settings, settled, isTyped }: ProxyWish): Promise<FoundProxy | undefined> {
+export function findClientProxy(wish: ProxyWish): Promise<FoundProxy | undefined> {
+  return toldIfLong(() => 'a running client to answer', findMeant(wish), systemClock);
+}
+
+async function findMeant({ settings, settled, isTyped }: ProxyWish): Promise<FoundProxy | undefined> {
   const { listen, user, as } = settings;
   if (isTyped('listen')) return await lookAt(listen, user);
   const isConfigured = settled.values.some(({ setting }) => setting.key === 'listen');
@@ -185,8 +192,11 @@ async function startOwn(settings: ClientSettings, { invite, output, signal, even
       said = message;
     },
   });
+  const [relay = ''] = decodeInvite(invite.text).relayUrls;
+  // Else the owner of the events says what takes long.
+  const what = events === undefined ? `a link to ${new URL(relay).host}` : undefined;
   try {
-    const client = await started;
+    const client = await toldIfLong(() => what, started, systemClock);
     await invite.prove();
     return client;
   } catch (error) {

@@ -22,7 +22,7 @@
  * @module-tag waits
  */
 import { spawnSync } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -165,6 +165,46 @@ describe('what takes long is said meanwhile', () => {
     await untilSaid(client, new RegExp(`waiting for an invite from ${pipe} …`));
     await writeFile(pipe, secret);
     await untilSaid(client, /Press Ctrl-C to stop/);
+  });
+
+  it('a relay that does not answer: `wstun run` says that it waits for a link', async () => {
+    const relay = await startRelay();
+    const place = `127.0.0.1:${await blackHole()}`;
+    const secret = await invite(relay, 'alice', { url: `ws://${place}` });
+    const env = { XDG_STATE_HOME: await tempDir(), WSTUN_INVITE: secret };
+    const program = new WstunProcess(['run', '--', 'true'], { env });
+    await untilSaid(program, new RegExp(`^wstun: waiting for a link to ${place} …$`, 'm'));
+    await untilSaid(program, /WSTUN-E201\) Trying again\.$/m);
+  });
+
+  it('a client that is stopped: `wstun env` says that it waits for an answer', async () => {
+    const env = { XDG_STATE_HOME: await tempDir() };
+    const relay = await startRelay();
+    const client = await startClient(await invite(relay, 'alice'), { env });
+    client.process.signal('SIGSTOP');
+    const { code, stderr } = await wstun(['env', '--listen', `127.0.0.1:${client.port}`], { env });
+    expect([code, stderr]).toEqual([
+      69,
+      expect.stringMatching(/^wstun: waiting for a running client to answer.*\nwstun: .*E182\)\n$/),
+    ]);
+    client.process.signal('SIGCONT');
+  });
+
+  it('Ctrl-C ends a client within seconds whose invite another process keeps it from keeping', async () => {
+    const env = { XDG_STATE_HOME: await tempDir() };
+    const relay = await startRelay();
+    const folder = join(env.XDG_STATE_HOME, 'wstun/client/invites');
+    for (const path of [join(env.XDG_STATE_HOME, 'wstun'), join(folder, '..'), folder])
+      await mkdir(path, { mode: 0o700 });
+    const lock = join(folder, '.lock');
+    await writeFile(lock, `${process.pid} ${hostname()} token`);
+    const client = new WstunProcess(['client', '--listen', '127.0.0.1:0', relay.invite ?? ''], { env });
+    await untilSaid(client, new RegExp(`waiting for process ${process.pid}, which holds ${lock} …$`, 'm'));
+    // As a process that is at work does; a lock that is 15 s old counts as left.
+    const working = setInterval(() => void utimes(lock, new Date(), new Date()), 1_000);
+    client.signal('SIGINT');
+    expect(await client.exited).toBeOneOf([0, 'SIGINT']);
+    clearInterval(working);
   });
 
   it('a target that does not answer: `wstun ping` says that it waits for it', async () => {
