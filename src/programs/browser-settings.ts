@@ -32,8 +32,20 @@ const QUIET_CHROMIUM = [
   '--disable-breakpad',
   '--metrics-recording-only',
   '--dns-prefetch-disable',
-  '--disable-features=MediaRouter,DialMediaRouteProvider,OptimizationHints,NetworkTimeServiceQuerying',
 ] as const;
+
+/**
+ * The last one hides this machine's addresses behind names that a page can have looked up by mDNS, in the local network.
+ * There is nothing to hide: without packets past the proxy, WebRTC has no such address.
+ */
+const DISABLED_FEATURES = [
+  'MediaRouter',
+  'DialMediaRouteProvider',
+  'OptimizationHints',
+  'NetworkTimeServiceQuerying',
+  'WebRtcHideLocalIpsWithMdns',
+] as const;
+const DISABLE = '--disable-features=';
 
 export function browserCommand(wish: BrowserWish): readonly string[] {
   const { family, profile, url, more } = wish;
@@ -48,9 +60,16 @@ export function browserCommand(wish: BrowserWish): readonly string[] {
     '--force-webrtc-ip-handling-policy=disable_non_proxied_udp',
     ...QUIET_CHROMIUM,
     ...(wish.isRoot ? ['--no-sandbox'] : []),
-    ...more,
+    ...withFeatures(more),
     url,
   ];
+}
+
+/** Of several such arguments Chromium reads only the last. */
+function withFeatures(more: readonly string[]): readonly string[] {
+  const given = more.filter((arg) => arg.startsWith(DISABLE)).map((arg) => arg.slice(DISABLE.length));
+  const others = more.filter((arg) => !arg.startsWith(DISABLE));
+  return [`${DISABLE}${[...DISABLED_FEATURES, ...given].join(',')}`, ...others];
 }
 
 /** Whatever would resolve a name without the proxy fails, but for this machine and the proxy itself. */
@@ -100,10 +119,11 @@ const FIREFOX = {
   'network.connectivity-service.enabled': false,
   'network.gio.supported-protocols': '',
   'network.file.disable_unc_paths': true,
-  // WebRTC only through the proxy, or not at all.
+  // WebRTC only through the proxy, or not at all. The last one also asks the local network for names, by mDNS.
   'media.peerconnection.ice.proxy_only': true,
   'media.peerconnection.ice.default_address_only': true,
   'media.peerconnection.ice.no_host': true,
+  'media.peerconnection.ice.obfuscate_host_addresses': false,
   'app.normandy.enabled': false,
   'app.update.auto': false,
   'app.update.enabled': false,

@@ -30,6 +30,16 @@ describe('browserCommand', () => {
     expect(args).toContain('--no-sandbox');
   });
 
+  it('Chromium gets the features to switch off in one argument, those of the user included: it reads only the last', () => {
+    const args = browserCommand({
+      ...WISH,
+      more: ['--disable-features=A,B', '--headless=new', '--disable-features=C'],
+    });
+    const features = args.filter((arg) => arg.startsWith('--disable-features='));
+    expect(features).toEqual([expect.stringMatching(/=MediaRouter,.*,WebRtcHideLocalIpsWithMdns,A,B,C$/)]);
+    expect(args).toContain('--headless=new');
+  });
+
   it('Firefox has its proxy by its profile, and falls back to nothing', () => {
     expect(browserCommand({ ...WISH, family: 'firefox' }).slice(0, 3)).toEqual(['--no-remote', '--profile', '/tmp/p']);
     const text = firefoxPreferences(WISH);

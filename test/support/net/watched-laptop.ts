@@ -3,7 +3,7 @@
  * is rejected and counted: of any protocol, to whatever address, also to a name server.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { runWell } from '../programs/programs.ts';
+import { run, runWell } from '../programs/programs.ts';
 import { atEnd } from '../scope.ts';
 import { startRoutedNetwork } from './routed-network.ts';
 
@@ -12,7 +12,10 @@ export interface WatchedLaptop {
   readonly there: readonly string[];
   /** Of the test's own machine. */
   readonly relayAddress: string;
-  /** How many packets tried to leave past the relay's port since the last call. */
+  /**
+   * How many packets tried to leave past the relay's port since the last call. Then sends one such packet, and throws
+   * if that was not counted: a 0 can be believed.
+   */
   strays(): Promise<number>;
   /** From now on the relay's port may be reached. */
   allow(port: number): Promise<void>;
@@ -31,13 +34,20 @@ export async function startWatchedLaptop(): Promise<WatchedLaptop> {
   await writeFile(`${files}/resolv.conf`, 'nameserver 9.9.9.9\n');
   await iptables('-A', 'OUTPUT', '-o', 'lo', '-j', 'ACCEPT');
   await iptables('-A', 'OUTPUT', '-j', 'REJECT');
+  const count = async (): Promise<number> => {
+    const listed = await iptables('-vnxL', 'OUTPUT', '-Z');
+    return Number(/^\s*(\d+)\s+\d+\s+REJECT/m.exec(listed)?.[1]);
+  };
   return {
     there,
     relayAddress,
     strays: async () => {
-      const listed = await iptables('-vnxL', 'OUTPUT', '-Z');
-      const [, packets = ''] = /^\s*(\d+)\s+\d+\s+REJECT/m.exec(listed) ?? [];
-      return Number(packets);
+      const counted = await count();
+      // The kernel tells bash that it was rejected.
+      await run('bash', ['-c', 'echo > /dev/udp/9.9.9.9/53'], { within: there });
+      const own = await count();
+      if (own !== 1) throw new Error(`one packet was sent past the relay's port, and ${own} were counted`);
+      return counted;
     },
     allow: async (port) => {
       await iptables('-I', 'OUTPUT', '-p', 'tcp', '-d', relayAddress, '--dport', String(port), '-j', 'ACCEPT');
