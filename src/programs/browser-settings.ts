@@ -35,8 +35,8 @@ const QUIET_CHROMIUM = [
 ] as const;
 
 /**
- * The last one hides this machine's addresses behind names that a page can have looked up by mDNS, in the local network.
- * There is nothing to hide: without packets past the proxy, WebRTC has no such address.
+ * The last one hides this machine's addresses behind names, which a page can then have looked up in the local network
+ * (mDNS). There is nothing to hide: without packets past the proxy, WebRTC has no such address.
  */
 const DISABLED_FEATURES = [
   'MediaRouter',
