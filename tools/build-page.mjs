@@ -8,7 +8,8 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, transform } from 'esbuild';
 
-const MAX_BYTES = 66_000;
+/** docs/limits.md has it. */
+const MAX_BYTES = 70_000;
 const source = (name) => fileURLToPath(new URL(`../src/tether/page/${name}`, import.meta.url));
 const output = process.argv[2] ?? fileURLToPath(new URL('../dist/tether/page.html', import.meta.url));
 

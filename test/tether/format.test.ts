@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatBytes, formatDuration, formatSpeed } from '../../src/tether/page/format.ts';
+import { formatBytes, formatSince, formatSpeed } from '../../src/tether/page/format.ts';
 
 const said = ({ value, unit }: { readonly value: string; readonly unit: string }) => `${value} ${unit}`;
 
@@ -20,7 +20,9 @@ describe('numbers on the page', () => {
   });
 
   it.each([
-    [0, '0 kbit/s'],
+    [0, '– '],
+    [62, '– '],
+    [63, '1 kbit/s'],
     [1_000, '8 kbit/s'],
     [124_000, '992 kbit/s'],
     [125_000, '1.0 Mbit/s'],
@@ -30,13 +32,19 @@ describe('numbers on the page', () => {
     expect(said(formatSpeed(bytes))).toBe(text);
   });
 
+  const HOUR_MS = 3_600_000;
+  const since = Date.UTC(2026, 10, 30, 14, 2);
   it.each([
-    [0, '0 s'],
-    [59_999, '59 s'],
-    [60_000, '1 min'],
-    [3_600_000, '1 h 0 min'],
-    [90_000_000, '25 h 0 min'],
-  ])('the page shows %d ms as %s', (ms, text) => {
-    expect(formatDuration(ms)).toBe(text);
+    ['en-GB', 0, '14:02'],
+    ['en-US', 0, '2:02 PM'],
+    ['de-DE', 19 * HOUR_MS, '14:02'],
+    ['en-GB', 20 * HOUR_MS, 'Mon 14:02'],
+  ])('the page shows when it began as its user writes times: %s, %d ms later', (locale, laterMs, text) => {
+    const shown = formatSince(since, since + laterMs, { locale, timeZone: 'UTC' });
+    expect(shown.replace(/[\u202f\u00a0]/g, ' ').replace(',', '')).toBe(text);
+  });
+
+  it('the page shows a dash until it has carried something', () => {
+    expect(formatSince(undefined, 0)).toBe('–');
   });
 });

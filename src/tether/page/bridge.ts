@@ -24,6 +24,8 @@ export type BridgeState = 'opening' | 'open' | 'offline' | 'refused' | 'ended';
 
 export interface BridgeEvents {
   onState(state: BridgeState): void;
+  /** The laptop has closed it in order; `ended` follows. */
+  onReleased(): void;
   /** Bytes of one message that was passed on to the relay. */
   onUp(bytes: number): void;
   /** The same, to the laptop. */
@@ -87,7 +89,10 @@ export class Bridge {
   private openLocal(): void {
     const local = openSocket(this.urls.local);
     this.local = local;
-    local.onclose = ({ code }) => this.end(code);
+    local.onclose = ({ code }) => {
+      if (code === NORMAL) this.events.onReleased();
+      this.end(code);
+    };
     local.onopen = () => {
       this.clock.clearTimeout(this.limit);
       this.become('open');

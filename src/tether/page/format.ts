@@ -1,7 +1,10 @@
 /** Numbers for people. Pure. */
-import { STRINGS } from './strings.ts';
 
 const UNITS = ['B', 'KB', 'MB', 'GB', 'TB'] as const;
+/** Nothing to tell. */
+const NONE = '–';
+/** From then on the time of day is not enough. */
+const OTHER_DAY_MS = 20 * 3_600_000;
 
 /** 0 B, 999 B, 1.0 KB, 87 MB: three digits at most. */
 export function formatBytes(bytes: number): { readonly value: string; readonly unit: string } {
@@ -15,18 +18,22 @@ export function formatBytes(bytes: number): { readonly value: string; readonly u
   return { value: value.toFixed(digits), unit: UNITS[unit] ?? '' };
 }
 
-/** In megabits, as in tariffs and speed tests. */
+/** In megabits, as in tariffs and speed tests. What rounds to nothing is a dash without a unit. */
 export function formatSpeed(bytesPerSecond: number): { readonly value: string; readonly unit: string } {
-  const megabits = (bytesPerSecond * 8) / 1e6;
-  if (megabits >= 0.995) return { value: megabits.toFixed(megabits < 9.95 ? 1 : 0), unit: 'Mbit/s' };
-  return { value: ((bytesPerSecond * 8) / 1e3).toFixed(0), unit: 'kbit/s' };
+  const bits = bytesPerSecond * 8;
+  if (bits >= 995_000) return { value: (bits / 1e6).toFixed(bits < 9.95e6 ? 1 : 0), unit: 'Mbit/s' };
+  return bits < 500 ? { value: NONE, unit: '' } : { value: (bits / 1e3).toFixed(0), unit: 'kbit/s' };
 }
 
-export function formatDuration(ms: number): string {
-  const { second, minute, hour } = STRINGS.sinceUnit;
-  const seconds = Math.floor(ms / 1000);
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 1) return `${seconds} ${second}`;
-  if (minutes < 60) return `${minutes} ${minute}`;
-  return `${Math.floor(minutes / 60)} ${hour} ${minutes % 60} ${minute}`;
+interface Calendar {
+  /** Default: of the browser, as its user has chosen them. */
+  readonly locale?: string;
+  readonly timeZone?: string;
+}
+
+/** The time of day, after most of a day with the day of the week. @param since, now ms since 1970 */
+export function formatSince(since: number | undefined, now: number, { locale, timeZone }: Calendar = {}): string {
+  if (since === undefined) return NONE;
+  const day = now - since >= OTHER_DAY_MS ? ({ weekday: 'short' } as const) : {};
+  return new Date(since).toLocaleTimeString(locale, { hour: 'numeric', minute: '2-digit', ...day, timeZone });
 }

@@ -6,14 +6,17 @@ import { STRINGS, STRINGS_HERE } from './strings.ts';
 import { Tether } from './tether.ts';
 import { element, View } from './view.ts';
 
-const SHOW_MS = 1_000;
+const SHOW_MS = 250;
+/** Where a person wants no movement. */
+const SHOW_STILL_MS = 1_000;
 
 /** On the laptop itself the screen may go off, and where nobody looks nothing is drawn. */
 const here = viewHere();
 document.body.hidden = here === 'hidden';
 
-const view = new View(browserClock, here === undefined ? STRINGS : STRINGS_HERE);
+const view = new View(browserClock, here === undefined ? STRINGS : STRINGS_HERE, location.host);
 const tether = new Tether((state) => view.showState(state), browserClock);
+const still = matchMedia('(prefers-reduced-motion: reduce)');
 
 function keepAwake(): void {
   const awake = new KeepAwake(element('movie') as HTMLVideoElement, (state) => view.showAwake(state));
@@ -25,7 +28,7 @@ function keepAwake(): void {
 
 function showCounts(): void {
   view.showCounts(tether.counts);
-  browserClock.setTimeout(showCounts, SHOW_MS);
+  browserClock.setTimeout(showCounts, still.matches || here === 'hidden' ? SHOW_STILL_MS : SHOW_MS);
 }
 
 showCounts();

@@ -10,6 +10,14 @@ import type { State } from './strings.ts';
 /** Between attempts: short, because a person waits, and an attempt loads only the local network. */
 const FIRST_WAIT_MS = 200;
 const MAX_WAIT_MS = 1_000;
+/**
+ * A laptop that needs a link has asked for one by then: it asks at once after a pairing, each second or two where this
+ * page finds no way to the relay, and at once in place of a link that it has closed. If it does not ask, it has a
+ * connection of its own.
+ */
+const DIRECT_AFTER_MS = 5_000;
+/** The same after a link that was lost or rejected: its pauses between attempts grow to 90 s. */
+const DIRECT_AFTER_LOSS_MS = 120_000;
 
 /** `gone`: it was joined. `over`: there is no secret, and nothing is tried any more. */
 type Phase = 'joining' | 'joined' | 'gone' | 'over';
@@ -33,6 +41,9 @@ export class Tether {
   private duty: Duty = DUTY.idle;
   /** The last state that a link reported. */
   private link: BridgeState = 'ended';
+  /** The laptop has not asked for a link for so long that it has another connection. */
+  private isDirect = false;
+  private unasked: PageTimer | undefined;
   private up = 0;
   private down = 0;
   private since: number | undefined;
@@ -82,15 +93,22 @@ export class Tether {
     }
     this.phase = 'joined';
     this.waitMs = FIRST_WAIT_MS;
+    this.awaitRequest(DIRECT_AFTER_MS);
     this.reportState();
   }
 
   private handleMessage(message: LaptopMessage): void {
-    if (message.type === 'duty') this.duty = message.duty;
+    if (message.type === 'duty') this.noteDuty(message.duty);
     if (message.type === 'open') this.open(message.link, message.url);
     if (message.type === 'requests') this.openRequests(message.link);
     if (message.type === 'replaced') this.giveUp('replaced');
     else this.reportState();
+  }
+
+  private noteDuty(duty: Duty): void {
+    // Without the page that carried, this one is asked at once.
+    if (this.duty === DUTY.standby && this.links === 0) this.awaitRequest(DIRECT_AFTER_MS);
+    this.duty = duty;
   }
 
   /** A browser wakes the timers of a tab in the background once a second, or once a minute: messages wake it, too. */
@@ -98,7 +116,25 @@ export class Tether {
     for (const bridge of this.bridges) bridge.reportProgress();
   }
 
+  /** @param ms from now on without a request for a link, the laptop has another connection */
+  private awaitRequest(ms: number): void {
+    this.noteRequest();
+    this.unasked = this.clock.setTimeout(() => {
+      this.isDirect = true;
+      // Why the last link failed is of no interest any more.
+      this.link = 'ended';
+      this.reportState();
+    }, ms);
+  }
+
+  private noteRequest(): void {
+    this.clock.clearTimeout(this.unasked);
+    this.isDirect = false;
+  }
+
   private open(link: string, url: string): void {
+    this.noteRequest();
+    let isReleased = false;
     const urls = { upstream: url, local: `ws://${location.host}/link/${link}` };
     const events: BridgeEvents = {
       onState: (state) => {
@@ -108,7 +144,10 @@ export class Tether {
         }
         if (state === 'open') this.since ??= this.clock.wallTime();
         if (state === 'ended') this.bridges.delete(bridge);
-        this.noteLink(state);
+        this.noteLink(state, isReleased);
+      },
+      onReleased: () => {
+        isReleased = true;
       },
       onUp: (bytes) => {
         this.up += bytes;
@@ -122,6 +161,7 @@ export class Tether {
   }
 
   private openRequests(link: string): void {
+    this.noteRequest();
     const requests: Requests = new Requests(
       `ws://${location.host}/link/${link}`,
       {
@@ -143,10 +183,15 @@ export class Tether {
     this.requests.add(requests);
   }
 
-  /** The reason why a link failed is shown until the next one is tried. */
-  private noteLink(state: BridgeState): void {
-    const keeps = state === 'ended' && (this.link === 'offline' || this.link === 'refused' || this.links > 0);
-    if (!keeps) this.link = state;
+  /**
+   * The reason why a link failed is shown until the next one is tried.
+   * @param isReleased the laptop has closed it, and needs it no more
+   */
+  private noteLink(state: BridgeState, isReleased = false): void {
+    const hasFailed = this.link === 'offline' || this.link === 'refused';
+    if (state !== 'ended' || (!hasFailed && this.links === 0)) this.link = state;
+    const isSoonAsked = isReleased || this.link === 'offline';
+    if (state === 'ended' && this.links === 0) this.awaitRequest(isSoonAsked ? DIRECT_AFTER_MS : DIRECT_AFTER_LOSS_MS);
     this.reportState();
   }
 
@@ -159,6 +204,7 @@ export class Tether {
     if (this.phase === 'joined') this.phase = 'gone';
     this.link = 'ended';
     for (const link of [...this.bridges, ...this.requests]) link.end();
+    this.noteRequest();
     if (refused) {
       forgetSecret();
       return this.giveUp('expired');
@@ -185,6 +231,7 @@ export class Tether {
     if (this.phase !== 'joined') return this.phase === 'gone' ? 'gone' : 'joining';
     if (this.link === 'open') return 'active';
     if (this.link !== 'ended') return this.link;
-    return this.duty === DUTY.standby ? 'standby' : 'idle';
+    if (this.duty === DUTY.standby) return 'standby';
+    return this.isDirect ? 'direct' : 'idle';
   }
 }

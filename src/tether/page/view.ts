@@ -1,42 +1,45 @@
 /** Writes state and counts into the document. Decides nothing. */
 import type { Awake } from './awake.ts';
-import { formatBytes, formatDuration, formatSpeed } from './format.ts';
+import { formatBytes, formatSince, formatSpeed } from './format.ts';
 import type { PageClock } from './page-clock.ts';
 import type { STRINGS, State, Strings } from './strings.ts';
 import type { Counts } from './tether.ts';
+import { flowOf, Throughput } from './throughput.ts';
 
 type Line = keyof typeof STRINGS.routeLabel;
 
-/** Laptop to phone, phone to relay, and the mood. */
+/** Laptop to phone, phone to relay, and the mood. Bad: something does not work, and nobody on the phone can help. */
 const LOOKS: Readonly<Record<State, readonly [local: Line, upstream: Line, mood: 'good' | 'wait' | 'bad']>> = {
   joining: ['busy', 'idle', 'wait'],
   idle: ['on', 'idle', 'good'],
+  direct: ['on', 'idle', 'good'],
   standby: ['on', 'idle', 'good'],
   opening: ['on', 'busy', 'wait'],
   active: ['on', 'on', 'good'],
-  offline: ['on', 'broken', 'bad'],
+  offline: ['on', 'broken', 'wait'],
   refused: ['on', 'broken', 'bad'],
   gone: ['broken', 'idle', 'bad'],
-  expired: ['broken', 'idle', 'bad'],
+  expired: ['broken', 'idle', 'wait'],
   bare: ['idle', 'idle', 'wait'],
   replaced: ['idle', 'idle', 'wait'],
 };
 
-/** Weight of the latest sample: speeds that jump cannot be read. */
-const SMOOTHING = 0.35;
+/** Numbers that change more often cannot be read. A timer may be a little early. */
+const NUMBERS_MS = 990;
 
 export class View {
-  private at: number;
-  private before: Counts = { up: 0, down: 0, since: undefined };
-  private speed = { up: 0, down: 0 };
+  private readonly throughput = new Throughput();
+  private numbersAt = Number.NEGATIVE_INFINITY;
 
+  /** @param host of the laptop, as the page was opened */
   constructor(
     private readonly clock: PageClock,
     private readonly strings: Strings,
+    host: string,
   ) {
-    this.at = clock.now();
     for (const node of document.querySelectorAll<HTMLElement>('[data-text]'))
       node.textContent = textAt(strings, node.dataset.text);
+    if (strings.laptopAt !== '') setText('host', `${strings.laptopAt} ${host}`);
   }
 
   showState(state: State): void {
@@ -55,28 +58,45 @@ export class View {
     element('continue').hidden = state !== 'replaced';
   }
 
-  /** Called about once a second. */
+  /** Called some times a second: the line moves each time, the numbers change once a second. */
   showCounts(counts: Counts): void {
     const now = this.clock.now();
-    const seconds = Math.max(0.05, (now - this.at) / 1000);
-    for (const way of ['up', 'down'] as const) {
-      const rate = (counts[way] - this.before[way]) / seconds;
-      const smooth = this.speed[way] + SMOOTHING * (rate - this.speed[way]);
-      this.speed[way] = smooth < 50 ? 0 : smooth;
-      const { value, unit } = formatSpeed(this.speed[way]);
+    this.throughput.note(now, counts);
+    if (document.body.dataset.state === 'active') this.drawLine();
+    if (now - this.numbersAt < NUMBERS_MS) return;
+    this.numbersAt = now;
+    const [up, down] = [this.throughput.rate('up'), this.throughput.rate('down')];
+    for (const [way, rate] of [['up', up] as const, ['down', down] as const]) {
+      const { value, unit } = formatSpeed(rate);
       setText(`${way}-speed`, value);
       setText(`${way}-unit`, unit);
     }
-    this.at = now;
-    this.before = counts;
+    this.showFlow(up, down);
     const { value, unit } = formatBytes(counts.up + counts.down);
-    setText('total', `${value} ${unit}`);
-    setText('since', counts.since === undefined ? '–' : formatDuration(this.clock.wallTime() - counts.since));
+    setText('used', `${value} ${unit}`);
+    setText('since', formatSince(counts.since, this.clock.wallTime()));
   }
 
   showAwake(awake: Awake): void {
+    document.body.dataset.awake = awake;
     setText('awake', this.strings.awake[awake]);
     element('keep-awake').hidden = awake !== 'tap';
+  }
+
+  private drawLine(): void {
+    const points = this.throughput.line().map(({ x, y }) => `${(x * 100).toFixed(1)} ${(96 - y * 90).toFixed(1)}`);
+    const line = points.length > 1 ? `M${points.join('L')}` : '';
+    element('curve').setAttribute('d', line);
+    element('area').setAttribute('d', line && `${line}V100H${points[0]?.split(' ')[0]}Z`);
+  }
+
+  /** The style has the movement, none where a person wants none. Its speed is changed here, without a jump. */
+  private showFlow(up: number, down: number): void {
+    const flow = flowOf(up, down);
+    document.body.dataset.flow = flow?.way ?? 'none';
+    if (flow === undefined) return;
+    for (const dashes of document.querySelectorAll('.line i'))
+      for (const animation of dashes.getAnimations()) animation.updatePlaybackRate(flow.speed);
   }
 }
 

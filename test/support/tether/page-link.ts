@@ -30,18 +30,25 @@ export async function rawLink(
   return { near, far: await accepted, page, phone };
 }
 
-interface Laptop {
+export interface Laptop {
   readonly relay: LinkServer;
   readonly relayUrl: string;
   readonly server: TetherServer;
   code(): string;
 }
 
+export interface LaptopOptions {
+  /** In the code; default: 127.0.0.1. */
+  readonly publicHost?: string;
+  /** Default: that of `relay`. */
+  readonly relayPort?: number;
+}
+
 /** Only the laptop's side, and a server to dial. */
-export async function startLaptop(publicHost = '127.0.0.1'): Promise<Laptop> {
+export async function startLaptop({ publicHost = '127.0.0.1', relayPort }: LaptopOptions = {}): Promise<Laptop> {
   const relay = await startLinkServer();
   atEnd(() => relay.close());
-  const relayUrl = `ws://127.0.0.1:${relay.port}`;
+  const relayUrl = `ws://127.0.0.1:${relayPort ?? relay.port}`;
   let code = '';
   const server = new TetherServer({
     page: readFileSync(BUILT_PAGE),
