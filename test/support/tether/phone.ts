@@ -171,7 +171,8 @@ class DevTools {
 }
 
 /** A modern phone's window. */
-const WINDOW = { width: 412, height: 839, deviceScaleFactor: 2, mobile: true } as const;
+const WINDOW = { width: 412, height: 839 } as const;
+const SCREEN = { deviceScaleFactor: 2, mobile: true } as const;
 
 export class PhonePage {
   private readonly page: DevTools;
@@ -185,7 +186,7 @@ export class PhonePage {
     await page.send('Page.enable');
     await page.send('Runtime.enable');
     await page.send('Log.enable');
-    await page.send('Emulation.setDeviceMetricsOverride', WINDOW);
+    await page.send('Emulation.setDeviceMetricsOverride', { ...WINDOW, ...SCREEN });
     if (script !== undefined) await page.send('Page.addScriptToEvaluateOnNewDocument', { source: script });
     await page.send('Page.navigate', { url });
     return new PhonePage(page);
@@ -219,6 +220,24 @@ export class PhonePage {
     }
   }
 
+  /** Resolves when the element has such a text. */
+  async untilText(id: string, pattern: RegExp): Promise<void> {
+    await this.untilTrue(`${pattern}.test(document.getElementById('${id}').textContent)`);
+  }
+
+  /** Resolves when the element is not hidden. */
+  async untilShown(id: string): Promise<void> {
+    await this.untilTrue(`!document.getElementById('${id}').hidden`);
+  }
+
+  private async untilTrue(expression: string, limitMs = 10_000): Promise<void> {
+    const deadline = performance.now() + limitMs * PATIENCE;
+    while (!(await this.evaluate<boolean>(expression))) {
+      if (performance.now() > deadline) throw new Error(`never: ${expression}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
   /** Resolves when the new document is on its way. */
   async reload(): Promise<void> {
     await this.page.send('Page.reload');
@@ -240,12 +259,20 @@ export class PhonePage {
     await this.page.send('Network.disable');
   }
 
-  /** In front of all others, in the system's light or dark. */
-  async show(scheme: 'light' | 'dark'): Promise<void> {
+  /** In front of all others, in the system's light or dark, and with the system's wish for no movement. */
+  async show(scheme: 'light' | 'dark', motion: 'no-preference' | 'reduce' = 'no-preference'): Promise<void> {
     await this.page.send('Page.bringToFront');
     await this.page.send('Emulation.setEmulatedMedia', {
-      features: [{ name: 'prefers-color-scheme', value: scheme }],
+      features: [
+        { name: 'prefers-color-scheme', value: scheme },
+        { name: 'prefers-reduced-motion', value: motion },
+      ],
     });
+  }
+
+  /** CSS pixels. */
+  async resize(width: number, height: number): Promise<void> {
+    await this.page.send('Emulation.setDeviceMetricsOverride', { width, height, ...SCREEN });
   }
 
   /** A PNG. */
