@@ -30,13 +30,21 @@ export interface PebbleOptions {
   readonly httpPort?: number;
   /** Only who knows this account gets certificates (RFC 8555 §7.3.4); the key in base64url. */
   readonly account?: { readonly id: string; readonly key: string };
+  /** Of the test, at which other machines reach it, too. Default: only this machine does. */
+  readonly address?: string;
 }
 
-export async function startPebble({ names, tlsPort, httpPort = 1, account }: PebbleOptions): Promise<Pebble> {
+export async function startPebble({
+  names,
+  tlsPort,
+  httpPort = 1,
+  account,
+  address = '127.0.0.1',
+}: PebbleOptions): Promise<Pebble> {
   const dns = await startDnsServer({ ...names });
   atEnd(() => dns.close());
   const dir = await tempDir();
-  const { cert, key } = makeCertificate();
+  const { cert, key } = makeCertificate(`IP:127.0.0.1,IP:${address}`);
   const [caFile, keyFile, config] = ['cert.pem', 'key.pem', 'config.json'].map((name) => join(dir, name)) as [
     string,
     string,
@@ -44,7 +52,7 @@ export async function startPebble({ names, tlsPort, httpPort = 1, account }: Peb
   ];
   const [port, management] = [await freePort(), await freePort()];
   const settings = {
-    listenAddress: `127.0.0.1:${port}`,
+    listenAddress: `${address === '127.0.0.1' ? address : '0.0.0.0'}:${port}`,
     managementListenAddress: `127.0.0.1:${management}`,
     certificate: caFile,
     privateKey: keyFile,
@@ -60,7 +68,7 @@ export async function startPebble({ names, tlsPort, httpPort = 1, account }: Peb
   const env = { PEBBLE_VA_NOSLEEP: '1', PEBBLE_WFE_NONCEREJECT: '20' };
   await startServer('pebble', ['-config', config, '-dnsserver', dns.address], port, { env });
   const root = await fetchText(`https://127.0.0.1:${management}/roots/0`, cert);
-  return { directory: `https://127.0.0.1:${port}/dir`, caFile, root: new X509Certificate(root).toString() };
+  return { directory: `https://${address}:${port}/dir`, caFile, root: new X509Certificate(root).toString() };
 }
 
 async function fetchText(url: string, ca: string): Promise<string> {

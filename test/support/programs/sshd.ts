@@ -12,15 +12,17 @@ export interface Sshd {
   readonly user: string;
 }
 
-export async function startSshd(): Promise<Sshd> {
+/** @param at where it listens; default: a free port of 127.0.0.1 */
+export async function startSshd(at?: { readonly address: string; readonly port: number }): Promise<Sshd> {
   const dir = await tempDir();
   const user = userInfo().username;
   const [hostKey, userKey] = [join(dir, 'host_key'), join(dir, 'user_key')];
   for (const key of [hostKey, userKey]) await runWell('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
   await copyFile(`${userKey}.pub`, join(dir, 'authorized_keys'));
-  const port = await freePort();
+  const port = at?.port ?? (await freePort());
   const configuration = [
     `ListenAddress 127.0.0.1:${port}`,
+    ...(at === undefined ? [] : [`ListenAddress ${at.address}:${port}`]),
     `HostKey ${hostKey}`,
     `AuthorizedKeysFile ${join(dir, 'authorized_keys')}`,
     'PidFile none',
