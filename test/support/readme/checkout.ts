@@ -17,7 +17,8 @@ export interface Checkout {
 export async function makeCheckout(address: string): Promise<Checkout> {
   const folder = await tempDir();
   const cache = await tempDir();
-  const copy = 'git ls-files -z --cached --others --exclude-standard | tar --null -T - -c | tar -x -C "$0"';
+  const list = "git -c safe.directory='*' ls-files -z --cached --others --exclude-standard";
+  const copy = `${list} | tar --null -T - -c | tar -x -C "$0"`;
   await runWell('sh', ['-c', copy, folder], { cwd: ROOT });
   await writeFile(join(folder, 'package-lock.json'), lockWithoutChecksums());
   const registry = await startNpmRegistry(address);
