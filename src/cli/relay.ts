@@ -10,6 +10,7 @@ import { LIVE_KEYS } from './config/live.ts';
 import type { Settled } from './config/settle.ts';
 import { type DialTexts, dialOptions } from './dial-options.ts';
 import { stateArgument, stateDirFor } from './find-state.ts';
+import { guessedAddressText } from './guessed-address.ts';
 import { followHangups } from './hangups.ts';
 import { type Output, type OutputOptions, runWithOutput } from './output.ts';
 import { passedSockets } from './passed-sockets.ts';
@@ -91,8 +92,7 @@ async function run(options: RelayCommand, output: Output, settled: Settled): Pro
   output.say(`Its keys and its access list are in ${relay.state}.`);
   const at = stateArgument(relay.state);
   if (invite !== undefined) showFirstInvite(output, invite);
-  if (urlSource === 'guessed')
-    output.say('If clients reach this relay at another address, start it once with: --url URL.');
+  if (urlSource === 'guessed') output.say(guessedAddressText(url));
   output.say(
     options.exit === false
       ? `Create an invite for an exit with: wstun access add NAME --role exit${at}`
