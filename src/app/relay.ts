@@ -104,7 +104,7 @@ export interface Relay {
   /** Of its TLS key, in its invites: `sha256/…`. Empty: without TLS, or with a certificate that an authority issued. */
   readonly pins: readonly string[];
   readonly urlSource: 'given' | 'remembered' | 'guessed';
-  /** Why no client can come in by `url`, where that is certain. */
+  /** Why clients do not come in by `url`, as far as it can be told from here. */
   readonly urlFault: string | undefined;
   /** The path of the state directory. */
   readonly state: string;

@@ -70,7 +70,7 @@ async function pingAll(
     const outcome = await pingOnce(control, target, where);
     if (outcome instanceof WstunError) {
       const { code, message } = outcome;
-      printLine(json ? JSON.stringify({ number, code, message }) : `${number}: ${message}`);
+      printLine(json ? JSON.stringify({ number, code, message }) : `${number}: ${textOf(outcome)}`);
     } else {
       taken.push(outcome);
       printLine(json ? JSON.stringify({ number, ms: outcome }) : `${number}: ${outcome} ms`);
@@ -78,6 +78,11 @@ async function pingAll(
     await pause;
   }
   return taken;
+}
+
+/** What the client itself says has a code already. */
+function textOf({ fault, detail, message }: WstunError): string {
+  return fault === 'control-refused' ? detail : message;
 }
 
 async function pingOnce(control: Control, target: HostPort | undefined, where: string): Promise<number | WstunError> {

@@ -28,6 +28,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { blackHole } from '../support/net/black-hole.ts';
 import { echo, tcpServer } from '../support/net/tcp.ts';
+import { makeAuthority } from '../support/programs/authority.ts';
 import { freePort, run } from '../support/programs/programs.ts';
 import { linesWith, WstunProcess, wstun } from '../support/programs/wstun-process.ts';
 import { invite, startClient, startExit, startRelay } from '../support/programs/wstun-stack.ts';
@@ -116,6 +117,39 @@ describe('an invite or a URL that is missing', () => {
       2,
       expect.stringContaining(`This machine has an exit: --state ${exit}. (WSTUN-E110)`),
     ]);
+  });
+});
+
+describe('a relay whose URL leads elsewhere', () => {
+  it('its certificate is for another name: the relay says so at its start, and what comes without TLS may be meant for it', async () => {
+    const dir = await tempDir();
+    const { cert, key } = makeAuthority('/CN=Example Root').issue('DNS:other.example.net');
+    const [certFile, keyFile] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
+    await writeFile(certFile, cert);
+    await writeFile(keyFile, key);
+    const tls = ['--tls-cert', certFile, '--tls-key', keyFile, '--url', 'wss://relay.example.org'];
+    const relay = await startRelay({ args: tls });
+    await untilSaid(
+      relay.process,
+      /the certificate is for other\.example\.net, and not for relay\.example\.org: clients reject it/,
+    );
+    const client = textClient(await invite(relay, 'alice', { url: `ws://127.0.0.1:${relay.port}` }));
+    await untilSaid(client, /If it expects TLS, its URL must begin with wss:\/\//);
+  });
+
+  it('it has no TLS, or another port: the relay says that something in front must pass connections on', async () => {
+    const state = await tempDir();
+    const start = async (url: string) => {
+      const relay = new WstunProcess(['relay', '--listen', '127.0.0.1:0', '--state', state, '--url', url]);
+      await untilSaid(relay, /Create more invites/);
+      await relay.kill();
+      return relay.stderr;
+    };
+    const front = 'a reverse proxy or a router must pass on what comes there.';
+    expect(await start('wss://relay.example.org')).toContain(
+      `Clients connect to relay.example.org:443 with TLS, which this relay does not have: ${front}`,
+    );
+    expect(await start('ws://relay.example.org')).toContain(`Clients connect to relay.example.org:80: ${front}`);
   });
 });
 
