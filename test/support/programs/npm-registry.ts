@@ -15,13 +15,18 @@ const ROOT = join(import.meta.dirname, '../../..');
 
 type Manifest = Readonly<Record<string, unknown>> & { readonly version: string };
 interface LockFile {
-  readonly packages: Readonly<Record<string, { readonly version: string; integrity?: string }>>;
+  readonly packages: Readonly<
+    Record<string, { readonly version: string; readonly optional?: true; integrity?: string }>
+  >;
 }
 interface Installed {
   readonly name: string;
   readonly version: string;
   readonly folder: string;
 }
+
+/** Of optional packages, which npm can do without, 140 MB of compiled programs that only checks and tests start. */
+const LEFT_OUT = /^(?:@biomejs\/cli-|@rolldown\/binding-|@oxc-(?:parser|resolver)\/binding-|lightningcss-)/;
 
 /** Until the test, or the file, is over. @returns its URL at an address of the test */
 export async function startNpmRegistry(address: string): Promise<string> {
@@ -53,9 +58,10 @@ export function lockWithoutChecksums(): string {
 const readLock = () => JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as LockFile;
 
 function installed(): readonly Installed[] {
-  return Object.entries(readLock().packages).flatMap(([path, { version }]) => {
+  return Object.entries(readLock().packages).flatMap(([path, { version, optional }]) => {
     const name = path.split('node_modules/').at(-1) ?? '';
-    return name === '' ? [] : [{ name, version, folder: join(ROOT, path) }];
+    const isLeftOut = optional === true && LEFT_OUT.test(name);
+    return name === '' || isLeftOut ? [] : [{ name, version, folder: join(ROOT, path) }];
   });
 }
 
