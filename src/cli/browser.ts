@@ -14,7 +14,7 @@ import { type FoundBrowser, findBrowser, SYSTEM_BROWSERS } from '../tether/brows
 import { PrivateFolder } from '../tether/browser/private-folder.ts';
 import { reports } from './client.ts';
 import { OutageReport } from './outage-report.ts';
-import { Output } from './output.ts';
+import { endSoonBy, Output } from './output.ts';
 import { type ProgramProxy, planProgramProxy } from './program-proxy.ts';
 import { untilSignal } from './run.ts';
 import { TetherReport } from './tether.ts';
@@ -41,6 +41,7 @@ export async function runBrowser(url = `http://${OWN_HOST}/`, command: Command):
   const { value: proxy, signal } = await untilSignal(await planProgramProxy(command, { output, events }));
   if (proxy === undefined) {
     process.exitCode = 128 + constants.signals[signal ?? 'SIGTERM'];
+    if (signal !== undefined) endSoonBy(signal);
     return;
   }
   try {

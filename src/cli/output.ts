@@ -153,7 +153,7 @@ export async function runWithOutput(
   try {
     const signal = await run(output);
     output.end({ signal });
-    if (signal !== undefined) setTimeout(() => endBy(signal), LEFTOVERS_MS).unref();
+    if (signal !== undefined) endSoonBy(signal);
   } catch (error) {
     output.end({ error });
     throw error;
@@ -164,9 +164,12 @@ export async function runWithOutput(
  * Of what keeps the process alive then nothing is of use. A name look-up of the system takes 10 s and more without an
  * answer, nothing can cancel it, and exit() waits for it too.
  */
-function endBy(signal: NodeJS.Signals): void {
-  process.removeAllListeners(signal);
-  process.kill(process.pid, signal);
+export function endSoonBy(signal: NodeJS.Signals): void {
+  const end = () => {
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+  };
+  setTimeout(end, LEFTOVERS_MS).unref();
 }
 
 function faultOf(error: unknown): WstunError {

@@ -6,7 +6,7 @@ import { WstunError } from '../errors.ts';
 import { withProxy } from '../programs/proxy-environment.ts';
 import { runProgram } from '../programs/run-program.ts';
 import { hasTerminal } from './hangups.ts';
-import { Output } from './output.ts';
+import { endSoonBy, Output } from './output.ts';
 import { planProgramProxy } from './program-proxy.ts';
 
 interface RunOptions {
@@ -25,6 +25,7 @@ export async function runRun(program: string, args: readonly string[], command: 
   const { value: proxy, signal } = await untilSignal(await planProgramProxy(command, { output }));
   if (proxy === undefined) {
     process.exitCode = 128 + constants.signals[signal ?? 'SIGTERM'];
+    if (signal !== undefined) endSoonBy(signal);
     return;
   }
   const { address, credentials, own } = proxy;
