@@ -40,6 +40,23 @@ const shared = {
   },
 };
 
+/**
+ * Builtins that are costly as ES modules: Node then reads all that they export, and so loads what is seldom used. Of
+ * node:http that is its WebSocket with all of undici, of node:tls the certificates of all authorities.
+ */
+const COSTLY = /^node:(?:https?|tls|util)$/;
+const builtins = {
+  name: 'builtins',
+  setup({ onLoad, onResolve }) {
+    onResolve({ filter: COSTLY }, ({ path, kind }) =>
+      kind === 'import-statement' ? { path, namespace: 'builtin' } : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+    }));
+  },
+};
+
 async function buildProgram() {
   const outdir = join(dist, 'program');
   await rm(outdir, { recursive: true, force: true });
@@ -49,7 +66,7 @@ async function buildProgram() {
     format: 'esm',
     splitting: true,
     external: [...SELDOM, 'quickjs-wasi'],
-    plugins: [shared],
+    plugins: [shared, builtins],
     outdir,
     banner: { js: REQUIRE },
   });
@@ -97,7 +114,7 @@ async function buildFile() {
     ...common,
     stdin: { contents: `import { main } from ${program};\nawait main(process.argv);`, resolveDir: root },
     format: 'esm',
-    plugins: [embedded],
+    plugins: [embedded, builtins],
     outfile,
     banner: { js: `#!/usr/bin/env node\n${REQUIRE}` },
   });

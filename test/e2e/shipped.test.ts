@@ -12,10 +12,22 @@ import { startClient, startRelay } from '../support/programs/wstun-stack.ts';
 import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { nextCode } from '../support/tether/tethered.ts';
+import { isThere, NEWEST_LINE, nodeProgram } from '../support/vitest/other-nodes.ts';
 
 it('bin/wstun.js runs as a program and prints its version', async () => {
   expect(wstunPath).toMatch(/\/bin\/wstun\.js$/);
   expect((await run(wstunPath, ['--version'])).stdout).toMatch(/^wstun \d+\.\d+\.\d+ /);
+});
+
+it('a client does not make Node load its own fetch and WebSocket, which takes longer than the client itself', async () => {
+  const list = "data:text/javascript,process.on('exit',()=>process.stderr.write('%20'+process.moduleLoadList.join()))";
+  const node = isThere(NEWEST_LINE) ? nodeProgram(NEWEST_LINE) : process.execPath;
+  const { code, stderr } = await run(node, [wstunPath, 'client', '--invite-file', '/dev/null'], {
+    env: { NODE_OPTIONS: `--import=${list}` },
+  });
+  expect(code).toBe(2);
+  expect(stderr).toContain('NativeModule http,');
+  expect(stderr).not.toContain('undici');
 });
 
 it('bin/wstun.js quickstart serves its page through the tunnel', async () => {
