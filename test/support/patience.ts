@@ -1,6 +1,6 @@
 /**
- * How long a test waits for an event before it calls it missing. Such a limit is for a hang and promises nothing of a
- * speed, so in CI, where a machine may be several times slower than the one at which a test was written, it is wider. A
- * run that passes takes no longer for it.
+ * How many times as long as its author thought a test waits for an event before it calls it missing. Such a limit is for
+ * a hang and promises nothing of a speed, and a machine may be several times slower than the one at which the test was
+ * written. A run that passes takes no longer for it.
  */
-export const PATIENCE = process.env.CI ? 4 : 1;
+export const PATIENCE = 4;

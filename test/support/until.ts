@@ -1,6 +1,6 @@
 import { PATIENCE } from './patience.ts';
 
-/** Resolves as soon as the condition holds; looks every 5 ms, rejects after the limit, which is wider in CI. */
+/** Resolves as soon as the condition holds; looks every 5 ms, rejects after PATIENCE times the limit. */
 export async function until(condition: () => boolean, limitMs = 5000): Promise<void> {
   const deadline = performance.now() + limitMs * PATIENCE;
   while (!condition()) {

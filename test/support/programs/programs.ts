@@ -48,7 +48,7 @@ export function spawnBound(program: string, args: readonly string[], options: Sp
   return child;
 }
 
-/** Runs a program to its end; killed, with exit code null, if that takes longer than `limitMs`, four times that in CI. */
+/** Runs a program to its end; killed, with exit code null, if that takes longer than PATIENCE times `limitMs`. */
 export async function run(
   program: string,
   args: readonly string[],
