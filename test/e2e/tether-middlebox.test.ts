@@ -52,5 +52,7 @@ describe('a direct connector that carries only the upgrade', () => {
     expect(middlebox.upgrades.at(-1)).toEqual({ allowance: ALL, givenUpAfter: undefined });
     expect(await got).toEqual({ bytes: TRANSFER_BYTES, hash: await sent[0] });
     expect(client.events.filter(({ event }) => event === 'session-lost')).toEqual([]);
+    // The page is told nothing of it: the laptop has ended its link and asks for no other.
+    await page.until('direct', 20_000);
   });
 });

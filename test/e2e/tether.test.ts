@@ -378,8 +378,7 @@ describe('wstun client --tether', () => {
     const code = await nextCode(client);
     await client.event('ready');
     const page = await (await Phone.start()).open(code);
-    await page.until('idle');
-    await page.until('direct');
+    await page.until('direct', 20_000);
     expect(await page.text('detail')).toContain('has its own connection');
   });
 

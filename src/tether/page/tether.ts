@@ -16,8 +16,10 @@ const MAX_WAIT_MS = 1_000;
  * connection of its own.
  */
 const DIRECT_AFTER_MS = 5_000;
-/** The same after a link that was lost or rejected: its pauses between attempts grow to 90 s. */
+/** The same after a link that never worked: its pauses between attempts grow to 90 s. */
 const DIRECT_AFTER_LOSS_MS = 120_000;
+/** A link whose handshake fails is ended sooner. After one that worked, the laptop asks at once, however it ended. */
+const WORKED_MS = 2_000;
 
 /** `gone`: it was joined. `over`: there is no secret, and nothing is tried any more. */
 type Phase = 'joining' | 'joined' | 'gone' | 'over';
@@ -135,6 +137,7 @@ export class Tether {
   private open(link: string, url: string): void {
     this.noteRequest();
     let isReleased = false;
+    let openedAt = Number.POSITIVE_INFINITY;
     const urls = { upstream: url, local: `ws://${location.host}/link/${link}` };
     const events: BridgeEvents = {
       onState: (state) => {
@@ -142,9 +145,12 @@ export class Tether {
           const reason = state === 'refused' ? 'refused' : 'unreachable';
           this.control?.send({ type: 'failed', link, reason });
         }
-        if (state === 'open') this.since ??= this.clock.wallTime();
+        if (state === 'open') {
+          this.since ??= this.clock.wallTime();
+          openedAt = this.clock.now();
+        }
         if (state === 'ended') this.bridges.delete(bridge);
-        this.noteLink(state, isReleased);
+        this.noteLink(state, isReleased || this.clock.now() - openedAt >= WORKED_MS);
       },
       onReleased: () => {
         isReleased = true;
@@ -185,7 +191,7 @@ export class Tether {
 
   /**
    * The reason why a link failed is shown until the next one is tried.
-   * @param isReleased the laptop has closed it, and needs it no more
+   * @param isReleased if the laptop needs another in its place, it asks at once
    */
   private noteLink(state: BridgeState, isReleased = false): void {
     const hasFailed = this.link === 'offline' || this.link === 'refused';

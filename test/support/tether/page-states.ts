@@ -93,7 +93,7 @@ export const PAGE_STATES: readonly {
   },
   { name: 'looking for the laptop', state: 'joining', open: async () => (await opened(NO_LAPTOP)).page },
   { name: 'waiting', state: 'idle', open: async () => (await joined(KEEP_STATE + NO_LOCK)).page },
-  { name: 'not needed', state: 'direct', open: async () => (await joined('')).page },
+  { name: 'not needed', state: 'direct', open: async () => (await opened('')).page },
   {
     name: 'standing by',
     state: 'standby',
