@@ -4,7 +4,7 @@ import { WstunError } from './errors.ts';
 /** Why an address cannot be listened on, by the code of the system's error, and what to do about it. */
 const LISTEN_FAULTS: Readonly<Record<string, readonly [reason: string, fix: string]>> = {
   EADDRINUSE: ['another program already listens there', 'Stop it, or choose another port'],
-  EACCES: ['not permitted; ports below 1024 often need root', 'Choose another port'],
+  EACCES: ['not permitted; ports below 1024 often need root', 'Start it as root, or choose another port'],
   EADDRNOTAVAIL: ['this machine does not have that address', 'Give an address of this machine'],
   ENOTFOUND: ['that name does not exist', 'Give an address of this machine'],
 };
