@@ -85,7 +85,7 @@ async function askClient(place: ControlPlace): Promise<ClientStatus | undefined>
   }
 }
 
-/** What one of them answers to `status`, or the next of `watch`. @throws WstunError control-failed */
+/** What one of them answers to `status`. @throws WstunError control-failed */
 export function statusIn(data: Readonly<Record<string, unknown>>): Status {
   const isKnown = data.role === 'client' || data.role === 'relay' || data.role === 'exit';
   const hasParts = data.role === 'client' ? Array.isArray(data.streams) : Array.isArray(data.peers);

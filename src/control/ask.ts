@@ -44,7 +44,8 @@ interface Waiter {
 
 export class Control {
   private readonly lines = new LineReader(MAX_REPLY_BYTES);
-  private readonly replies: ControlReply[] = [];
+  /** Answers that were not waited for any longer, and come all the same. */
+  private late = 0;
   private waiter: Waiter | undefined;
   private failure: WstunError | undefined;
 
@@ -57,15 +58,13 @@ export class Control {
     socket.once('close', () => this.fail(new WstunError('control-failed', `${this.who} has ended the connection`)));
   }
 
-  /** The data of the answer. @throws WstunError control-failed, control-refused with what the process says */
+  /**
+   * The data of the answer. One request at a time, and no `watch`.
+   * @throws WstunError control-failed, control-refused with what the process says
+   */
   async ask(request: ControlRequest, limitMs = REPLY_MS): Promise<Readonly<Record<string, unknown>>> {
     this.socket.write(encodeRequest(request));
-    return await this.next(limitMs);
-  }
-
-  /** The next line, after a `watch`. @throws WstunError as `ask` */
-  async next(limitMs = REPLY_MS): Promise<Readonly<Record<string, unknown>>> {
-    const reply = this.replies.shift() ?? (await this.receive(limitMs));
+    const reply = await this.receive(limitMs);
     if (reply.reply === 'ok') return reply.data;
     throw new WstunError('control-refused', reply.message, { fix: '' });
   }
@@ -86,7 +85,10 @@ export class Control {
         this.waiter = { resolve, reject };
         const seconds = Math.round(limitMs / 1000);
         const late = new WstunError('control-failed', `${this.who} did not answer within ${seconds} s`);
-        limit = setTimeout(() => reject(late), limitMs);
+        limit = setTimeout(() => {
+          this.late += 1;
+          reject(late);
+        }, limitMs);
       });
     } finally {
       clearTimeout(limit);
@@ -106,9 +108,8 @@ export class Control {
   }
 
   private take(reply: ControlReply): void {
-    if (this.waiter === undefined) this.replies.push(reply);
-    else this.waiter.resolve(reply);
-    this.waiter = undefined;
+    if (this.late > 0) this.late -= 1;
+    else this.waiter?.resolve(reply);
   }
 
   private fail(error: WstunError): void {

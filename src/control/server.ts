@@ -4,6 +4,7 @@
  */
 import { chmod, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
+import { sleep } from '../async/abortable.ts';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { decodeRequest, encodeData, encodeFault, LineReader, MAX_REPLY_BYTES, MAX_REQUEST_BYTES } from './messages.ts';
@@ -12,8 +13,9 @@ import { decodeRequest, encodeData, encodeFault, LineReader, MAX_REPLY_BYTES, MA
 const MAX_CONNECTIONS = 16;
 /** From the connection, or the last answer, to the next request, ms. */
 const IDLE_MS = 60_000;
-/** The longest that an answer takes: a stream that is opened has 20 s, after 10 s for a session. */
+/** The longest that an answer takes, ms: a stream that is opened has 20 s, after 10 s for a session. */
 const ANSWER_MS = 35_000;
+/** From an answer of `watch` to the next, ms. */
 const WATCH_MS = 1_000;
 /** Requests of a connection that wait for the one before. */
 const MAX_WAITING = 16;
@@ -121,7 +123,7 @@ class ControlConnection {
   private async answer(line: string): Promise<void> {
     try {
       const { request, target } = decodeRequest(line);
-      if (request === 'watch') return this.watch();
+      if (request === 'watch') return await this.watch();
       // Own members only: a name such as `constructor` is none.
       const answer = Object.hasOwn(this.answers, request) ? this.answers[request] : undefined;
       if (answer === undefined) throw new WstunError('control-request', `"${request.slice(0, 40)}" is not known here`);
@@ -135,11 +137,9 @@ class ControlConnection {
   private async watch(): Promise<void> {
     this.socket.pause();
     while (!this.isOver) {
+      this.setLimit(ANSWER_MS);
       this.write(encodeData(await this.answers.status(undefined, this.over.signal)));
-      await new Promise<void>((resolve) => {
-        this.setTimer(WATCH_MS, resolve);
-        this.over.signal.addEventListener('abort', () => resolve(), { once: true });
-      });
+      await sleep(this.clock, WATCH_MS, this.over.signal);
       // A paused socket does not tell that its other end has gone: the next write does.
     }
   }
@@ -162,13 +162,9 @@ class ControlConnection {
   }
 
   private setLimit(ms: number): void {
-    this.setTimer(ms, () => this.end());
-  }
-
-  private setTimer(ms: number, onDue: () => void): void {
     this.clock.clearTimeout(this.timer);
     if (this.isOver) return;
-    this.timer = this.clock.setTimeout(onDue, ms);
+    this.timer = this.clock.setTimeout(() => this.end(), ms);
     this.timer.unref();
   }
 }
