@@ -1,5 +1,8 @@
 /** A status as text for a terminal of 80 columns. Pure. */
 import type { ClientStatus, PeerStatus, ServingStatus, Status, StreamStatus, Traffic } from '../app/status.ts';
+import { counted, rate, size } from './terminal/quantities.ts';
+import { safeText } from './terminal/safe-text.ts';
+import { cut, widthOf } from './terminal/width.ts';
 
 const COLUMNS = 80;
 const MAX_STREAMS = 20;
@@ -64,7 +67,7 @@ function streamRows({ streams, streamCount }: ClientStatus, now: number): readon
 
 function streamRow({ target, openedAt, sent, received }: StreamStatus, now: number): string {
   const age = duration(now - openedAt).padStart(7);
-  return `  ${fitted(target, 44)} ${age} ${`↑${bytes(sent)}`.padStart(11)} ${`↓${bytes(received)}`.padStart(11)}`;
+  return `  ${fitted(target, 44)} ${age} ${`↑${size(sent)}`.padStart(11)} ${`↓${size(received)}`.padStart(11)}`;
 }
 
 function servingLines(status: ServingStatus, now: number): readonly string[] {
@@ -96,14 +99,14 @@ function peerRows({ name, address, exit, since, links, streams, traffic }: PeerS
   const { sent, received, sentPerSecond, receivedPerSecond } = traffic;
   return [
     `  ${fitted(`${name}${from}`, 56)} ${duration(now - since).padStart(9)}`,
-    `    ${counted(links, 'link')}${open}; ↓${bytes(sent)} ↑${bytes(received)}, now ↓${rate(sentPerSecond)} ↑${rate(receivedPerSecond)}`,
+    `    ${counted(links, 'link')}${open}; ↓${size(sent)} ↑${size(received)}, now ↓${rate(sentPerSecond)} ↑${rate(receivedPerSecond)}`,
   ];
 }
 
 function trafficRows({ sent, received, sentPerSecond, receivedPerSecond }: Traffic): readonly string[] {
   return [
     row('now', `↑ ${rate(sentPerSecond)}, ↓ ${rate(receivedPerSecond)}`),
-    row('in all', `↑ ${bytes(sent)}, ↓ ${bytes(received)}`),
+    row('in all', `↑ ${size(sent)}, ↓ ${size(received)}`),
   ];
 }
 
@@ -124,40 +127,18 @@ function folded(name: string, text: string): readonly string[] {
   return lines.map((line, at) => row(at === 0 ? name : '', line));
 }
 
-/** Names of peers and targets may hold control characters of a terminal. */
+/** Names of peers and targets may hold characters that act on a terminal. */
 function clipped(line: string): string {
-  const plain = line.replace(/\p{Cc}/gu, '?');
-  const letters = [...plain];
-  return letters.length <= COLUMNS ? plain : `${letters.slice(0, COLUMNS - 1).join('')}…`;
+  return cut(safeText(line), COLUMNS);
 }
 
 function fitted(text: string, columns: number): string {
-  const letters = [...text];
-  return letters.length <= columns ? text.padEnd(columns) : `${letters.slice(0, columns - 1).join('')}…`;
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`;
+  const short = cut(safeText(text), columns);
+  return short + ' '.repeat(columns - widthOf(short));
 }
 
 function ms(value: number): string {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
-}
-
-function rate(perSecond: number): string {
-  return `${bytes(perSecond)}/s`;
-}
-
-const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'] as const;
-
-function bytes(count: number): string {
-  let value = count;
-  let unit = 0;
-  while (value >= 999.5 && unit < UNITS.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  return `${unit > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`;
 }
 
 /** `3 s`, `2 m 5 s`, `3 h 4 m`, `5 d 2 h`. */

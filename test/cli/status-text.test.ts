@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ClientStatus, ServingStatus } from '../../src/app/status.ts';
 import { statusText } from '../../src/cli/status-text.ts';
+import { widthOf } from '../../src/cli/terminal/width.ts';
 
 const NOW = 1_700_000_000_000;
 const TRAFFIC = { sent: 1_234, received: 56_789_012, sentPerSecond: 0, receivedPerSecond: 1_500_000 };
@@ -65,10 +66,19 @@ describe('the text of wstun status', () => {
     expect(widest(lines.join('\n'))).toBeLessThanOrEqual(80);
   });
 
-  it('no name of a peer or a target can write control characters to the terminal', () => {
-    const target = '\u001b[2J\u009b31m\u0007evil:80';
+  it('no name of a peer or a target can act on the terminal, or turn the direction of its text around', () => {
+    const target = '\u001b[2J\u009b31m\u0007\u202emoc.live:80';
     const streams = [{ target, openedAt: NOW, sent: 0, received: 0 }];
-    expect(statusText({ ...CLIENT, streams, streamCount: 1 }, NOW)).not.toMatch(/[^\P{Cc}\n]/u);
+    expect(statusText({ ...CLIENT, streams, streamCount: 1 }, NOW)).not.toMatch(/[^\P{Cc}\n]|\u202e/u);
+  });
+
+  it('the columns of a target with wide characters are those of the others', () => {
+    const targets = ['例え.テスト:443', 'example.org:443'];
+    const streams = targets.map((target) => ({ target, openedAt: NOW, sent: 0, received: 0 }));
+    const lines = statusText({ ...CLIENT, streams, streamCount: 2 }, NOW)
+      .split('\n')
+      .slice(-2);
+    expect(new Set(lines.map((line) => widthOf(line.slice(0, line.indexOf('0 s')))))).toEqual(new Set([51]));
   });
 
   it('a relay shows its exits, who is on, from where, and what it refused', () => {

@@ -13,17 +13,22 @@ export function remaining(ms: number): string {
   return duration(Math.ceil(Math.max(0, ms) / 1000) * 1000);
 }
 
-const UNITS = ['B/s', 'kB/s', 'MB/s', 'GB/s'];
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
-/** `20 kB/s`, `3.1 MB/s`. */
-export function rate(bytesPerSecond: number): string {
-  let value = bytesPerSecond;
+/** `20 kB`, `3.1 MB`. */
+export function size(bytes: number): string {
+  let value = bytes;
   let unit = 0;
   while (value >= 999.5 && unit < UNITS.length - 1) {
     value /= 1000;
     unit++;
   }
   return `${unit > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`;
+}
+
+/** `20 kB/s`, `3.1 MB/s`. */
+export function rate(bytesPerSecond: number): string {
+  return `${size(bytesPerSecond)}/s`;
 }
 
 export function counted(count: number, one: string, several = `${one}s`): string {

@@ -113,7 +113,7 @@ describe('numbers', () => {
     [20_400, '20 kB/s'],
     [3_140_000, '3.1 MB/s'],
     [999_600, '1.0 MB/s'],
-    [5e12, '5000 GB/s'],
+    [5e18, '5000 PB/s'],
   ])('%d bytes a second are shown as %s', (value, text) => expect(rate(value)).toBe(text));
 });
 
