@@ -1,4 +1,4 @@
-/** BrowserBridges that people look things up in, held to the code they describe. */
+/** Pages that people look things up in, held to the code they describe. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -69,6 +69,21 @@ describe('docs/limits.md', () => {
       expect(row, name).toBeDefined();
       expect(row, name).toMatch(new RegExp(`\\b${spelling(value)}\\b`));
     }
+  });
+});
+
+describe('docs/events.md', () => {
+  const folder = new URL('../src/cli/', import.meta.url);
+  const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+  const written = sources.flatMap((name) => [
+    ...readFileSync(new URL(name, folder), 'utf8').matchAll(/\{\s*event: '([a-z-]+)'/g),
+  ]);
+
+  it('has a row for every event whose name is in src/cli', () => {
+    const events = readFileSync(new URL('../docs/events.md', import.meta.url), 'utf8');
+    const names = new Set(written.map(([, name]) => name));
+    expect(names.size).toBeGreaterThan(15);
+    for (const name of names) expect(events, name).toMatch(new RegExp(`^\\| .*\`${name}\``, 'm'));
   });
 });
 
