@@ -137,6 +137,9 @@ describe('which value counts', () => {
     const family = await settled(['-6'], {}, '[client]\nipv4 = true\n');
     expect(family.options).toMatchObject({ ipv6: true });
     expect(family.options.ipv4).toBeUndefined();
+    const level = await settled(['-v'], {}, '[client]\nquiet = true\n');
+    expect(level.options).toMatchObject({ verbose: true });
+    expect(level.options.quiet).toBeUndefined();
     const invite = await settled(['--invite-file', 'f'], { WSTUN_INVITE: 'x' }, '');
     expect(invite.options).toMatchObject({ inviteFile: 'f' });
     expect(invite.options.invite).toBeUndefined();

@@ -15,6 +15,7 @@ const EXCLUDING: readonly (readonly [readonly string[], readonly string[]])[] = 
   [['tls-self-signed'], ['tls-cert', 'tls-key']],
   [['acme'], ['tls-self-signed']],
   [['acme'], ['tls-cert', 'tls-key']],
+  [['quiet'], ['verbose']],
 ];
 
 /** The first has no effect without the second. */
