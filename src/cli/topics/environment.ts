@@ -22,13 +22,14 @@ Where files are (wstun help files):
 
 The way to the relay, of a client or an exit (wstun help proxies):
   https_proxy, http_proxy, all_proxy, no_proxy
-                       the proxy of this network; also in capitals
+                       the proxy of this network; also in capitals,
+                       but not HTTP_PROXY
   NODE_EXTRA_CA_CERTS  a PEM file with more certificate authorities
   SSL_CERT_FILE        the authorities of the system, in place of its own file
 
 Output:
-  NO_COLOR             set: logs without colours
-  FORCE_COLOR          set: logs with colours, also where there is no terminal
+  NO_COLOR             not empty: no colours
+  FORCE_COLOR          not empty, and not 0: colours, also without a terminal
 
 By systemd:
   LISTEN_FDS, LISTEN_PID

@@ -12,6 +12,7 @@ ${code(EXIT_CODE.network)}  The other end cannot be reached at the moment.
 ${code(EXIT_CODE.protocol)}  The two ends do not understand each other: install the same version.
 ${code(EXIT_CODE.access)}  The invite was revoked, or is older than the keys of its relay or exit.
 ${code(EXIT_CODE.config)}  A file or the state directory is wrong.
+126  \`wstun run\` could not start the program, and 127: there is no such program.
 130  A second SIGINT ended it before it had closed its sessions.
 143  The same by SIGTERM.
 

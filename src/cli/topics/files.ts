@@ -23,7 +23,12 @@ Of a relay or an exit:
   retired.json       replaced keys, to tell clients why an old invite fails
   used-tickets/      tickets of the last 26 hours, so that none opens twice
 
-Of a client: what carried links in which network, without the network's name.
+Of a client:
+  invites/           the invites that it keeps, as secrets (wstun profiles)
+  browsers/          profiles of \`wstun browser --keep\`
+  networks.json      what carried links in which network, without its name
+
+Of all that run: control/, a socket by which wstun status asks them.
 
 Of the services in docs/systemd: /var/lib/wstun, /var/lib/wstun-exit.
 

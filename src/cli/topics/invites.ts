@@ -19,9 +19,14 @@ Change what alice may reach, without a new invite:
 End her access. Her sessions end within two seconds:
   wstun access remove alice
 
-To use it, so that others on the machine do not see it in \`ps\`:
+To use it: the client asks for it, shows nothing of it, and keeps it. The next
+time nothing is asked. To list and to remove those that are kept:
+  wstun client
+  wstun profiles
+  wstun forget NAME
+
+From a file, of which nothing is kept:
   wstun client --invite-file ~/.config/wstun.invite
-  wstun client --invite-file - < ~/.config/wstun.invite
 
 An exit of your own registers at the relay with an invite for exits. It then
 makes the invites of its clients itself:

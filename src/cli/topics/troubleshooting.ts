@@ -4,9 +4,9 @@ export const troubleshooting = (): string => `When it does not work
 
 1. Read the last message. It ends in a code: wstun explain CODE.
 
-2. Does the client connect? It says so, or what is in the way:
-     wstun client -v wstun1_…
-   It tries again by itself. A network with a login page needs a browser first.
+2. What is in the way? One check a line, then the cause and what to do:
+     wstun doctor
+   A client tries again by itself. A login page needs a browser first.
 
 3. Does the relay run, and can it be reached from here? Without an invite, it
    answers like a web server that has no page:
@@ -31,6 +31,6 @@ export const troubleshooting = (): string => `When it does not work
 6. Where downloads are slow: --links 4. Where connections freeze after some
    kilobytes: --link-max-bytes 16KB. Both are found out by themselves, too.
 
-For a report: the output of \`wstun version\`, and of the command with -v. Secrets
-are not in it; destinations are.
+For a report: wstun doctor --report FILE, or the output of the command with -v.
+Secrets are not in it; destinations are.
 `;
