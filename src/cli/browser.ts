@@ -67,7 +67,7 @@ async function useBrowser(
     const run = new BrowserRun({ program: browser.program, args, env: browserEnv(), logger: output.logger });
     const started = startedText(browser, proxy, { keep, isUnsandboxed: args.includes('--no-sandbox') });
     output.show(started, { instead: started, isNeeded: true });
-    proxy.own?.ended.catch((error: unknown) => output.say(`${String(error)}`));
+    proxy.own?.ended.catch((error: unknown) => output.say(error instanceof WstunError ? error.message : String(error)));
     await untilEnded(run);
   } finally {
     profile.remove();
