@@ -66,8 +66,24 @@ async function run(options: RelayCommand, output: Output, settled: Settled): Pro
     mayChange: (key, before, after) => key !== 'decoy' || kindOfDecoy(before) === kindOfDecoy(after),
   });
   followHangups(() => void config.reload());
+  showReady(relay, options, output);
+  const control = serveControl({
+    ...{ role: 'relay', state: relay.state, logger: output.logger },
+    status: () => relay.status(),
+  });
+  const screen = new ServingScreen(relay, { output, readsEnter: false });
+  screen.begin();
+  const signal = await signalled;
+  screen.showClosing();
+  await relay.close();
+  await control.close();
+  return signal;
+}
+
+/** What it is and where, and how to let people in. */
+function showReady(relay: Relay, options: RelayCommand, output: Output): void {
   const { listen, url, urls, pins, urlSource, urlFault, admin, firstInvite: invite } = relay;
-  const certificate = acme && (relay.hasCertificate ? 'valid' : 'awaited');
+  const certificate = options.acme && (relay.hasCertificate ? 'valid' : 'awaited');
   const more = {
     ...(urls.length > 1 && { urls }),
     ...(pins.length > 0 && { pins }),
@@ -98,17 +114,6 @@ async function run(options: RelayCommand, output: Output, settled: Settled): Pro
       ? `Create an invite for an exit with: wstun access add NAME --role exit${at}`
       : `Create more invites with: wstun access add NAME${at}`,
   );
-  const control = serveControl({
-    ...{ role: 'relay', state: relay.state, logger: output.logger },
-    status: () => relay.status(),
-  });
-  const screen = new ServingScreen(relay, { output, readsEnter: false });
-  screen.begin();
-  const signal = await signalled;
-  screen.showClosing();
-  await relay.close();
-  await control.close();
-  return signal;
 }
 
 function applyTo(relay: Relay, output: Output): Following['apply'] {
