@@ -60,5 +60,5 @@ Examples:
   Does the network end idle connections?
     wstun doctor wstun1_AQDc… --idle 120
 
-The exit code is 0 if wstun client gets through, by whichever route, and
-else that of the class of the error (docs/errors.md).`;
+The exit code is 0 if wstun client gets through, by whichever route, and can
+be used; else that of the class of the error (docs/errors.md).`;
