@@ -178,9 +178,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /**
  * Folders without sockets, files or clocks, and all that they may import of Node and npm. tsconfig.pure.json compiles
- * them without Node's types, all but crypto, whose ciphers are Node's, and async and doctor, whose AbortSignal is Node's. Of Node's globals they
- * have the memory functions
- * of `Buffer` (tools/pure-globals.d.ts): protocol and mux would be slower without them.
+ * them without Node's types, all but crypto, whose ciphers are Node's, and async and doctor, whose AbortSignal is
+ * Node's. Of Node's globals they have the memory functions of `Buffer` (tools/pure-globals.d.ts): protocol and mux
+ * would be slower without them.
  */
 const PURE: Readonly<Record<string, readonly string[]>> = {
   async: [],
