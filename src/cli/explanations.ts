@@ -10,9 +10,10 @@ is taken, this shows by what: ss -ltnp. Perhaps it is another wstun.`,
   'invite-malformed': `An invite is one word of about 190 characters that begins with "wstun1_". Mails
 and chats may break it into lines: that is understood. What is not: an invite
 whose characters were changed, for example by automatic links.`,
-  'invite-missing': `A client keeps no invite: give it at each start, best in a file that only you can
-read, with --invite-file. An exit remembers its invite, so this one has not been
-started here with one, or uses another state directory (wstun help files).`,
+  'invite-missing': `A client keeps the invite that was pasted or given as an argument: wstun profiles
+shows whether there is one. It keeps none of a file or of $WSTUN_INVITE: these
+have to be there at each start. An exit remembers its invite, so this one has not
+been started here with one, or uses another state directory (wstun help files).`,
   'state-unusable': `The state directory holds secrets, so it must belong to the user who runs wstun,
 with mode 0700 (chmod 700 DIR). A service has another user than you: run
 commands for it as that user, or as root with --state DIR.`,
@@ -22,7 +23,7 @@ machine. Run them where that one runs, as the same user, or name its directory.`
 the relay is not running or has another port. No answer in time: a firewall
 drops packets, here or at the relay. A name that does not exist: see whether
 this network resolves other names. Where only a proxy gets out, name it:
-wstun help proxies.`,
+wstun help proxies. What is in the way: wstun doctor.`,
   'relay-refused': `A relay answers 404 to everyone whose ticket it does not know, so that nobody
 can tell it from a web server. So either the invite was revoked, or the relay
 has new keys, or something that is not the relay has answered: a web server
