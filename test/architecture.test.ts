@@ -200,7 +200,7 @@ const PURE: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Folders that take a Clock. Only the named files call clocks, timers and random numbers that are no secrets. */
-const TAKES_CLOCK = /^(?:acme|async|doctor|transport|tunnel|tether|relay|state)\//;
+const TAKES_CLOCK = /^(?:acme|async|doctor|programs|transport|tunnel|tether|relay|state)\//;
 const IS_CLOCK = ['tether/page/browser-clock.ts', 'tether/page/page-clock.ts'];
 const CALLS_CLOCK =
   /\bperformance\.now|\bDate\.now|\bnew Date\(\)|(?<!(?:clock|socket)\.)\bset(?:Timeout|Interval)\(|\bMath\.random|node:timers/i;
