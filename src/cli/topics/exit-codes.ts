@@ -13,8 +13,8 @@ ${code(EXIT_CODE.protocol)}  The two ends do not understand each other: install 
 ${code(EXIT_CODE.access)}  The invite was revoked, or is older than the keys of its relay or exit.
 ${code(EXIT_CODE.config)}  A file or the state directory is wrong.
 126  \`wstun run\` could not start the program, and 127: there is no such program.
-130  A second SIGINT ended it before it had closed its sessions.
-143  The same by SIGTERM.
+130  A second SIGINT ended it before it had closed its sessions, or one while a
+     name was looked up, which nothing can cancel. 143: the same by SIGTERM.
 
 The message before the end has a code, such as (WSTUN-E203), which never changes
 its meaning: wstun explain E203. All of them: wstun explain --list.
