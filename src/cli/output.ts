@@ -11,8 +11,12 @@ import { safeLines } from './terminal/safe-text.ts';
 import { terminalStyle } from './terminal-style.ts';
 import { isTold, markTold } from './told.ts';
 
-/** From the end of a command to the end of its process, ms. */
+/** After the end of a command, ms: so often it is looked what still keeps its process alive. */
 const LEFTOVERS_MS = 500;
+/** What nothing can cancel: look-ups by the system, and files that are pipes without a writer. */
+const UNCANCELLABLE = /^(?:GetAddrInfoReqWrap|GetNameInfoReqWrap|FSReqCallback|FSReqPromise)$/;
+/** Of stdin, stdout and stderr. */
+const STANDARD = /^(?:TTYWrap|PipeWrap)$/;
 
 export interface OutputOptions {
   readonly json?: boolean | undefined;
@@ -161,15 +165,18 @@ export async function runWithOutput(
 }
 
 /**
- * Of what keeps the process alive then nothing is of use. A name look-up of the system takes 10 s and more without an
- * answer, nothing can cancel it, and exit() waits for it too.
+ * Ends the process by the signal if nothing is left in it but what nobody can cancel, and what nobody needs: a name
+ * look-up of the system takes 10 s and more without an answer, and exit() waits for it too. Connections that are being
+ * closed have the time that they need.
  */
 export function endSoonBy(signal: NodeJS.Signals): void {
-  const end = () => {
+  const look = () => {
+    const left = process.getActiveResourcesInfo().filter((name) => !STANDARD.test(name));
+    if (!left.every((name) => UNCANCELLABLE.test(name))) return;
     process.removeAllListeners(signal);
     process.kill(process.pid, signal);
   };
-  setTimeout(end, LEFTOVERS_MS).unref();
+  setInterval(look, LEFTOVERS_MS).unref();
 }
 
 function faultOf(error: unknown): WstunError {

@@ -27,7 +27,9 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { blackHole } from '../support/net/black-hole.ts';
+import { addNamespace, wire, within } from '../support/net/namespaces.ts';
 import { echo, tcpServer } from '../support/net/tcp.ts';
+import { setFile } from '../support/networks/paths.ts';
 import { makeAuthority } from '../support/programs/authority.ts';
 import { freePort, run } from '../support/programs/programs.ts';
 import { linesWith, WstunProcess, wstun } from '../support/programs/wstun-process.ts';
@@ -239,6 +241,23 @@ describe('what takes long is said meanwhile', () => {
     client.signal('SIGINT');
     expect(await client.exited).toBeOneOf([0, 'SIGINT']);
     clearInterval(working);
+  });
+
+  it('Ctrl-C ends a client within seconds whose system looks for a name that no server tells', async () => {
+    const name = `dns${process.pid}`;
+    await addNamespace(name);
+    await wire({ namespace: name, name: `${name}a`, address: '192.0.2.1' }, { name: `${name}b`, address: '192.0.2.2' });
+    // Nobody has that address.
+    await setFile(name, 'resolv.conf', 'nameserver 192.0.2.53\n');
+    const secret = await invite(await startRelay(), 'alice', { url: 'ws://relay.example.org' });
+    const client = new WstunProcess(['client', '--listen', '127.0.0.1:0'], {
+      ...{ env: { WSTUN_INVITE: secret }, within: within(name) },
+    });
+    await untilSaid(client, /connecting to relay\.example\.org/);
+    const since = performance.now();
+    client.signal('SIGINT');
+    expect(await client.exited).toBeOneOf([0, 'SIGINT']);
+    expect(performance.now() - since).toBeLessThan(5_000);
   });
 
   it('a target that does not answer: `wstun ping` says that it waits for it', async () => {
