@@ -20,13 +20,22 @@ const PASSED_ON: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'S
  * @throws WstunError program-missing, program-not-started
  */
 export async function runProgram({ program, args, env, hasTerminal }: ProgramRun): Promise<number> {
-  const child = spawn(program, args, { env, stdio: 'inherit', windowsHide: false });
+  const child = start({ program, args, env });
   const ended = outcomeOf(child, program);
   const stop = passSignals(child, hasTerminal);
   try {
     return await ended;
   } finally {
     stop();
+  }
+}
+
+/** Of some errors of the system Node emits an event, and throws the others. */
+function start({ program, args, env }: Omit<ProgramRun, 'hasTerminal'>): ChildProcess {
+  try {
+    return spawn(program, args, { env, stdio: 'inherit', windowsHide: false });
+  } catch (error) {
+    throw startFault(program, error instanceof Error && 'code' in error ? String(error.code) : undefined);
   }
 }
 
@@ -42,9 +51,16 @@ function outcomeOf(child: ChildProcess, program: string): Promise<number> {
 
 function startFault(program: string, code = 'unknown reason'): WstunError {
   if (code === 'ENOENT') return new WstunError('program-missing', program);
-  const reason = code === 'EACCES' ? 'permission denied' : code === 'E2BIG' ? 'its arguments are too long' : code;
-  return new WstunError('program-not-started', `${program}: ${reason}`);
+  return new WstunError('program-not-started', `${program}: ${REASONS[code] ?? code}`);
 }
+
+const REASONS: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  E2BIG: 'its arguments are too long',
+  ENOTDIR: 'a part of its path is not a directory',
+  ENAMETOOLONG: 'its name is too long',
+  ERR_INVALID_ARG_VALUE: 'its name is empty',
+};
 
 /** Until the function that is returned is called. A handler also keeps a signal from ending this process. */
 function passSignals(child: ChildProcess, hasTerminal: boolean): () => void {
