@@ -56,11 +56,17 @@ async function removeDead(state: string): Promise<void> {
 
 export type { Control };
 
-/** Connections to all that run with one of these directories. @throws WstunError state-unusable, control-failed */
+/**
+ * Connections to all that run with one of these directories. One that cannot be asked, such as another user's, hides no
+ * other. @throws WstunError state-unusable; control-failed where none can be asked
+ */
 export async function findRunning(states: readonly string[]): Promise<readonly Control[]> {
   const places = (await Promise.all(states.map((state) => listControls(state)))).flat();
-  const opened = await Promise.all(places.map((place) => openControl(place)));
-  return opened.filter((control) => control !== undefined);
+  const opened = await Promise.allSettled(places.map((place) => openControl(place)));
+  const found = opened.flatMap((each) => (each.status === 'fulfilled' && each.value !== undefined ? [each.value] : []));
+  const failed = opened.find((each) => each.status === 'rejected');
+  if (found.length === 0 && failed !== undefined) throw failed.reason;
+  return found;
 }
 
 /** What the clients with this state directory say of themselves. Who does not answer is left out. Never rejects. */
