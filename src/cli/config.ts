@@ -16,6 +16,7 @@ import {
 } from './config/settings.ts';
 import { describeFault, faultOfSecret, type Settled, settle } from './config/settle.ts';
 import { printLine } from './output.ts';
+import { safeText } from './terminal/safe-text.ts';
 import { markTold } from './told.ts';
 
 interface ConfigOptions {
@@ -143,5 +144,5 @@ async function requirePath(given: string | undefined): Promise<string> {
 }
 
 function tell(line: string): void {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${safeText(line)}\n`);
 }

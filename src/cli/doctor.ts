@@ -12,7 +12,7 @@ import { TITLES } from './doctor-titles.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { parseHostPort } from './options.ts';
 import { seconds } from './outage-report.ts';
-import { Output, type OutputOptions, printLine } from './output.ts';
+import { Output, type OutputOptions, printLine, printText } from './output.ts';
 import { proxyOptions } from './proxy-options.ts';
 import { type ReachTexts, reachOptions } from './reach-options.ts';
 import { markTold } from './told.ts';
@@ -60,7 +60,7 @@ export async function runDoctor(settled: Settled, own: OwnOptions, pasted: strin
   const invite = (await findInvite(options)) ?? (await new Profiles(state).choose(undefined))?.invite;
   if (invite === undefined) throw new WstunError('invite-missing');
   const say = (line: string): void => {
-    if (!output.json) printLine(line);
+    if (!output.json) printText(line);
   };
   const marks = marksOf(process.env);
   const findings = await diagnose({
@@ -77,7 +77,7 @@ export async function runDoctor(settled: Settled, own: OwnOptions, pasted: strin
   });
   const report = reportOf(findings, given, process.env);
   if (output.json) printLine(JSON.stringify(report.result));
-  else for (const line of verdictLines(findings, marks)) printLine(line);
+  else for (const line of verdictLines(findings, marks)) printText(line);
   if (file !== undefined) await saveReport(file, report, say);
   await end(findings);
 }

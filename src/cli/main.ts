@@ -24,6 +24,7 @@ import { pingCommand, statusCommand } from './commands/status.ts';
 import { versionCommand } from './commands/version.ts';
 import { configureHelp } from './help-format.ts';
 import { holdsInvite, withoutSecrets } from './secret-arguments.ts';
+import { safeLines, safeText } from './terminal/safe-text.ts';
 import { isTold, markTold } from './told.ts';
 import { versionLine } from './version.ts';
 
@@ -36,7 +37,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     if (process.env[name] === '') delete process.env[name];
   // A reader that goes away (`wstun access list | head`, a closed terminal) must end nothing that runs.
   for (const output of [process.stdout, process.stderr]) output.on('error', () => {});
-  onLongWait((what) => process.stderr.write(`wstun: waiting for ${what} …\n`));
+  onLongWait((what) => process.stderr.write(`wstun: waiting for ${safeText(what)} …\n`));
   if (args.length === 0) {
     process.stdout.write(SHORT_HELP);
     return;
@@ -73,7 +74,7 @@ async function report(error: unknown, args: readonly string[]): Promise<number> 
     const { Output } = await import('./output.ts');
     if (isCommanders) markTold(fault);
     new Output({ json: true }).end({ error: fault });
-  } else if (!isCommanders) process.stderr.write(`wstun: ${withoutSecrets(fault.message, args)}\n`);
+  } else if (!isCommanders) process.stderr.write(`wstun: ${safeLines(withoutSecrets(fault.message, args))}\n`);
   return fault.exitCode;
 }
 

@@ -183,6 +183,11 @@ function faultOf(error: unknown): WstunError {
   return error instanceof WstunError ? error : new WstunError('internal', String(error));
 }
 
+/** Lines for a person, in which texts of others may be. */
+export function printText(text: string): void {
+  printLine(safeLines(text));
+}
+
 export function printLine(line: string): void {
   process.stdout.write(`${line}\n`);
 }

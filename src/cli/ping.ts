@@ -5,7 +5,7 @@ import { toldIfLong } from '../async/long-wait.ts';
 import { systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
-import { printLine } from './output.ts';
+import { printLine, printText } from './output.ts';
 import { asked, openRunning, type RunningOptions } from './running.ts';
 
 interface PingCommand extends RunningOptions {
@@ -63,14 +63,15 @@ async function pingAll(
   const way =
     route === undefined ? '' : ` by ${route.carrier}${route.proxy === undefined ? '' : ` through ${route.proxy}`}`;
   if (!json)
-    printLine(`ping to ${where}, ${target === undefined && exit === 'relay' ? '' : 'by way of '}${relay}${way}`);
+    printText(`ping to ${where}, ${target === undefined && exit === 'relay' ? '' : 'by way of '}${relay}${way}`);
   const taken: number[] = [];
   for (let number = 1; number <= count; number++) {
     const pause = new Promise((resolve) => setTimeout(resolve, number < count ? SPACING_MS : 0));
     const outcome = await pingOnce(control, target, where);
     if (outcome instanceof WstunError) {
       const { code, message } = outcome;
-      printLine(json ? JSON.stringify({ number, code, message }) : `${number}: ${textOf(outcome)}`);
+      if (json) printLine(JSON.stringify({ number, code, message }));
+      else printText(`${number}: ${textOf(outcome)}`);
     } else {
       taken.push(outcome);
       printLine(json ? JSON.stringify({ number, ms: outcome }) : `${number}: ${outcome} ms`);
