@@ -29,12 +29,16 @@ export async function showStatus(options: StatusCommand): Promise<void> {
   }
 }
 
-/** Until a signal ends the process, or nothing runs any more. */
+/** Until a signal ends the process, nothing runs any more, or nobody reads: `wstun status --watch | head -n 1`. */
 async function watch(running: readonly Control[], first: readonly Status[], options: StatusCommand): Promise<void> {
   let statuses = first;
+  let isRead = true;
+  process.stdout.once('error', () => {
+    isRead = false;
+  });
   const show = () => print(statuses, options);
   if (options.json !== true) process.stdout.on('resize', show);
-  for (;;) {
+  while (isRead) {
     show();
     await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
     statuses = await askAll(running);

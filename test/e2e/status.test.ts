@@ -1,15 +1,20 @@
 /** `wstun status`, `wstun ping` and the control socket of real processes: two clients, a relay and a named exit. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { chmod, mkdir, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { newControlPath } from '../../src/control/places.ts';
 import { startControlServer } from '../../src/control/server.ts';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
 import { wstun } from '../support/programs/wstun-process.ts';
+import { wstunPath } from '../support/programs/wstun-program.ts';
 import { invite, startClient, startExit, startRelay } from '../support/programs/wstun-stack.ts';
 import { connectThrough, take } from '../support/proxy/through-proxy.ts';
+import { atEnd } from '../support/scope.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
 
@@ -164,4 +169,18 @@ it('a control socket bounds what it is sent, and answers what it does not know w
   await server.close();
   expect(await ask('{"wstun":1,"request":"status"}\n')).toBe('');
   expect(existsSync(path)).toBe(false);
+});
+
+it('wstun status --watch whose output nobody reads any more ends', async () => {
+  const state = join(await tempDir(), 'client');
+  const path = await newControlPath(state, 'client');
+  const server = await startControlServer({ path, answers: { status: () => ({ role: 'client', streams: [] }) } });
+  atEnd(() => server.close());
+  const args = [wstunPath, 'status', '--watch', '--json', '--state', state];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+  atEnd(() => child.kill('SIGKILL'));
+  const ended = once(child, 'exit');
+  await once(child.stdout, 'data');
+  child.stdout.destroy();
+  expect(await ended).toEqual([0, null]);
 });
