@@ -6,6 +6,7 @@ import type { diagnose } from '../app/doctor.ts';
 import { packageVersion } from '../app/version.ts';
 import { WstunError } from '../errors.ts';
 import { fileReason } from '../state/state-dir.ts';
+import { shownRaw } from './config/settings.ts';
 import { withoutSecrets } from './secret-arguments.ts';
 
 type Findings = Awaited<ReturnType<typeof diagnose>>;
@@ -23,7 +24,7 @@ export interface Report {
 }
 
 /** Without a value: a secret, or something that names one. Headers can hold a login. */
-const HIDDEN: ReadonlySet<string> = new Set(['invite', 'user', 'header', 'proxyAuthCommand', 'hasHeaders']);
+const HIDDEN: ReadonlySet<string> = new Set(['invite', 'user', 'header', 'proxyAuthCommand']);
 /** Variables that change what wstun does. Only whether they are set is told. */
 const VARIABLES =
   /^(?:wstun_\w+|(?:https?|all|no|ftp)_proxy|node_\w+|ssl_cert_(?:file|dir)|xdg_state_home|lang|lc_\w+|res_options)$/i;
@@ -81,7 +82,9 @@ function routeOf({ relay, route }: NonNullable<Findings['through']>) {
 }
 
 function shown(name: string, value: unknown): unknown {
-  return HIDDEN.has(name) ? 'given' : value;
+  if (HIDDEN.has(name)) return 'given';
+  // A password may have spaces and slashes, so that its end shows only to who knows that this is a proxy.
+  return typeof value === 'string' ? shownRaw(name, value) : value;
 }
 
 /** Whatever a text has come from. */
