@@ -98,7 +98,7 @@ export class UpSchedule {
     const range = this.nextLost() ?? this.nextFresh(now);
     if (range === undefined) return undefined;
     this.startedAt = now;
-    this.paceAt = Math.max(this.paceAt, now) + this.spacingMs;
+    this.notePace(now);
     const isTelling = this.lost.length === 0 && !this.hasDoubted;
     const body = { repeats: 0, ...range, sentAt: now, isOvertaken: false, isDoubted: false, probes: 0, isTelling };
     this.underWay.add(body);
@@ -272,6 +272,12 @@ export class UpSchedule {
 
   private get spacingMs(): number {
     return Math.min(MAX_SPREAD_MS, this.times.usualMs / (SPREAD_SHARE * this.mostBodies));
+  }
+
+  /** Never further ahead than one more would wait for: where requests were slow, the next may be quick. */
+  private notePace(now: number): void {
+    const { spacingMs } = this;
+    this.paceAt = Math.min(Math.max(this.paceAt, now) + spacingMs, now + (EARLY_BODIES + 1) * spacingMs);
   }
 
   /** What is sent again, and large bodies, must not take more connections. */
