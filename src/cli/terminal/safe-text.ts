@@ -11,11 +11,6 @@ export function safeText(text: string): string {
   return text.replace(UNSAFE, shown);
 }
 
-/** One line, in which each such character takes one column. */
-export function maskedText(text: string): string {
-  return text.replace(UNSAFE, '?');
-}
-
 /** Several lines that we wrote ourselves, in which a name or an address of others may be. */
 export function safeLines(text: string): string {
   return text.split('\n').map(safeText).join('\n');
