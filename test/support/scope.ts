@@ -2,8 +2,7 @@
  * Cleaning up behind whatever started something: a test, or a `beforeAll`, in which `onTestFinished` does not work. One
  * that fails does not keep the others from being done: network namespaces and processes would stay.
  */
-import { afterAll, onTestFinished } from 'vitest';
-import { getCurrentTest } from 'vitest/suite';
+import { afterAll, onTestFinished, TestRunner } from 'vitest';
 
 type Cleanup = () => unknown;
 
@@ -24,7 +23,7 @@ export function atEndOfFile(cleanup: Cleanup): void {
 
 /** Runs `cleanup` when the current test is over; outside of one, when the test file is. The latest first. */
 export function atEnd(cleanup: Cleanup): void {
-  const test = getCurrentTest();
+  const test = TestRunner.getCurrentTest();
   if (test === undefined) {
     ofFile.push(cleanup);
     return;
