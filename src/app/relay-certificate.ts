@@ -50,5 +50,6 @@ export function nameFault({ cert }: TlsPair, urls: readonly string[]): string | 
   if (host === undefined) return undefined;
   const names = certificate.subjectAltName?.replace(/\b(?:DNS|IP Address):/g, '') ?? 'no name';
   const mend = 'if a name in it is right, give --url wss://NAME';
-  return `the certificate is for ${names}, and not for ${host}: clients reject it, unless a proxy in front shows another one; ${mend}`;
+  const fault = `the certificate is for ${names}, and not for ${host}`;
+  return `${fault}: clients reject it, unless a proxy in front shows another one; ${mend}`;
 }

@@ -15,5 +15,7 @@ export function guessedAddressText(url: string): string {
     return 'If clients reach this relay at another address, start it once with: --url URL.';
   const { protocol, port } = new URL(url);
   const example = `${protocol}//ADDRESS${port === '' ? '' : `:${port}`}`;
-  return `${host} is not a public address: this invite is of use only in the network of this machine. If clients reach it at another address, start it once with: --url ${example}, and make a new invite: wstun access renew default`;
+  const fault = `${host} is not a public address: this invite is of use only in the network of this machine.`;
+  const mend = `start it once with: --url ${example}, and make a new invite: wstun access renew default`;
+  return `${fault} If clients reach it at another address, ${mend}`;
 }

@@ -139,9 +139,9 @@ function sayWhatIsInFront({ url, listen }: Relay, options: RelayCommand, output:
   const isSamePort = listen.some((address) => address.endsWith(`:${portOf(url)}`));
   const needsTls = protocol === 'wss:' && !hasTls;
   if (isSamePort && !needsTls) return;
-  output.say(
-    `Clients connect to ${hostname}:${portOf(url)}${needsTls ? ' with TLS, which this relay does not have' : ''}: a reverse proxy or a router must pass on what comes there.`,
-  );
+  const tls = needsTls ? ' with TLS, which this relay does not have' : '';
+  const place = `${hostname}:${portOf(url)}`;
+  output.say(`Clients connect to ${place}${tls}: a reverse proxy or a router must pass on what comes there.`);
 }
 
 /** A relay serves requests by other means for each. */

@@ -97,9 +97,10 @@ function peerRows({ name, address, exit, since, links, streams, traffic }: PeerS
   const from = [address === undefined ? '' : ` from ${address}`, exit === undefined ? '' : ` to ${exit}`].join('');
   const open = streams === undefined ? '' : `, ${counted(streams, 'connection')}`;
   const { sent, received, sentPerSecond, receivedPerSecond } = traffic;
+  const rates = `↓${rate(sentPerSecond)} ↑${rate(receivedPerSecond)}`;
   return [
     `  ${fitted(`${name}${from}`, 56)} ${duration(now - since).padStart(9)}`,
-    `    ${counted(links, 'link')}${open}; ↓${size(sent)} ↑${size(received)}, now ↓${rate(sentPerSecond)} ↑${rate(receivedPerSecond)}`,
+    `    ${counted(links, 'link')}${open}; ↓${size(sent)} ↑${size(received)}, now ${rates}`,
   ];
 }
 

@@ -13,7 +13,9 @@ export interface DialProgress {
 
 /** A server that expects TLS ends a connection that begins otherwise. */
 const PERHAPS_TLS = {
-  fix: 'Check its address, that it is running, and that this network allows the connection. If it expects TLS, its URL must begin with wss://.',
+  fix:
+    'Check its address, that it is running, and that this network allows the connection. ' +
+    'If it expects TLS, its URL must begin with wss://.',
 };
 
 /** In the place of a code of Node: the name was not resolved within the time limit. */

@@ -28,8 +28,8 @@ export interface ChosenLink<L extends MessageLink> {
   readonly noteCarried?: (() => void) | undefined;
   /** To be called where nothing came through the link: its connector only seems to work. */
   readonly noteSilent?: (() => void) | undefined;
-  /** To be called when a link that carried something is lost. @param livedMs since then */
-  readonly noteLived?: ((livedMs: number) => void) | undefined;
+  /** To be called when a link that carried something is lost. @param hasLasted not at once */
+  readonly noteLost?: ((hasLasted: boolean) => void) | undefined;
 }
 
 export interface ConnectorChoice<L extends MessageLink> {

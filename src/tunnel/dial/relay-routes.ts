@@ -80,8 +80,8 @@ export interface RoutedLink<L extends MessageLink> {
   noteCarried(): void;
   /** Nothing came through it: its route only seems to work. */
   noteSilent(): void;
-  /** It carried something, and was lost. @param livedMs since then */
-  noteLived(livedMs: number): void;
+  /** It carried something, and was lost. @param hasLasted not at once */
+  noteLost(hasLasted: boolean): void;
 }
 
 export interface BestCarrier {
@@ -263,7 +263,7 @@ export class RelayRoutes {
         this.options.onNotice?.({ type: 'route', relay, route, failed: won.failed.map(withoutKeys), unfinished });
       },
       noteSilent: () => this.memory.noteSilent(this.remembered(relay), route),
-      noteLived: (livedMs) => this.memory.noteLived(this.remembered(relay), route, livedMs),
+      noteLost: (hasLasted) => this.memory.noteLost(this.remembered(relay), route, hasLasted),
     };
   }
 

@@ -34,8 +34,8 @@ export interface SessionLink {
   readonly saidReceived: number;
   /** Where the link is not by the preferred connector, or not by the cheapest carrier: dials by these only. */
   readonly better?: SessionDialer;
-  /** To be called when the link is lost, or is not the only one any more. @param livedMs since it was handed out */
-  readonly noteLived?: ((livedMs: number) => void) | undefined;
+  /** To be called when this was the session's latest link, and it has none any more. @param hasLasted not at once */
+  readonly noteLost?: ((hasLasted: boolean) => void) | undefined;
 }
 
 export interface SessionDialer {
@@ -182,9 +182,9 @@ async function dialSession(
   signal: AbortSignal,
   { purpose, ...options }: SessionExchangeOptions & { readonly purpose?: LinkPurpose | undefined },
 ): Promise<SessionLink> {
-  const { link, better, noteCarried, noteLived, noteSilent } = await connectors.dial(signal, purpose);
+  const { link, better, noteCarried, noteLost, noteSilent } = await connectors.dial(signal, purpose);
   try {
-    const session = { ...(await negotiateSession(link, request(), signal, options)), noteLived };
+    const session = { ...(await negotiateSession(link, request(), signal, options)), noteLost };
     noteCarried?.();
     if (better === undefined) return session;
     const limited = { ...options, limitMs: BETTER_ANSWER_MS };

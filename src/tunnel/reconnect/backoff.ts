@@ -1,7 +1,7 @@
 /** How long to wait before the next attempt to reach a relay. Pure: the random number is passed in. */
 
 /** Links of this age, ms, begin the waits anew. Not longer: streams would wait where all links die in seconds. */
-export const LASTING_LINK_MS = 1_000;
+const LASTING_LINK_MS = 1_000;
 /** So many links in a row may be lost sooner without a wait: a phone's page is reloaded, another takes over. */
 const FORGIVEN_LINKS = 3;
 
@@ -9,6 +9,11 @@ const FORGIVEN_LINKS = 3;
 const LONGEST_WAIT_S = 30;
 /** Far beyond the longest wait, far below the range of a number. */
 const MOST_ATTEMPTS = 16;
+
+/** Whether a link did not end as soon as those that something cuts. @param livedMs since a session began to use it */
+export function hasLasted(livedMs: number): boolean {
+  return livedMs >= LASTING_LINK_MS;
+}
 
 /** No wait is shorter than this part of its span. */
 const LEAST_SHARE = 1 / 2;
@@ -38,7 +43,7 @@ export class Backoff {
 
   /** A link or session is lost. True if the waits begin anew. @param livedMs 0 if the exit said that it is over */
   handleLost(livedMs: number): boolean {
-    this.shortLived = livedMs >= LASTING_LINK_MS ? 0 : this.shortLived + 1;
+    this.shortLived = hasLasted(livedMs) ? 0 : this.shortLived + 1;
     const isForgiven = this.shortLived <= FORGIVEN_LINKS;
     if (isForgiven) this.attempts = 0;
     return isForgiven;
@@ -46,7 +51,7 @@ export class Backoff {
 
   /** A link was left for another one. What has lasted shows that not all links here are lost soon. */
   handleLeft(livedMs: number): void {
-    if (livedMs >= LASTING_LINK_MS) this.shortLived = 0;
+    if (hasLasted(livedMs)) this.shortLived = 0;
   }
 
   /** The user asks for an attempt, or the network has changed. */

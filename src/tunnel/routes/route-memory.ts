@@ -15,8 +15,7 @@ const MAX_ROUTES = 64;
 const MAX_RELAYS = 64;
 /** A relay that knows no HTTP link is asked again after this, ms: it may have been updated. */
 const NO_HTTP_MS = 24 * 3_600_000;
-/** Links by one route that live shorter than this, ms, so many times in a row, are cut on it: others come first. */
-const BRIEF_MS = 1_000;
+/** So many links by one route in a row that are lost at once are cut on it: others come first. */
 const MANY_BRIEF = 3;
 /** A time that differs less than by this factor is not worth a write. */
 const SAME_TIME = 2;
@@ -60,7 +59,7 @@ export class RouteMemory {
   private readonly proven = new BoundedMap<string, string>(MAX_ROUTES);
   /** Routes that made links which carried nothing, by place. */
   private readonly silent = new BoundedMap<string, ReadonlySet<string>>(MAX_ROUTES);
-  /** How many links in a row lived for a moment only, by place and route. */
+  /** How many links in a row were lost at once, by place and route. */
   private readonly brief = new BoundedMap<string, number>(MAX_ROUTES);
 
   constructor(private readonly options: RouteMemoryOptions) {
@@ -104,10 +103,10 @@ export class RouteMemory {
     if (this.routes.get(place)?.route === this.hash('route', keyOf(route)) && this.routes.delete(place)) this.report();
   }
 
-  /** A link by it carried something, and was lost. @param livedMs since then */
-  noteLived(relay: string, route: Route, livedMs: number): void {
+  /** A link by it carried something, and was lost. @param hasLasted not at once */
+  noteLost(relay: string, route: Route, hasLasted: boolean): void {
     const key = `${this.placeOf(relay)}\n${keyOf(route)}`;
-    if (livedMs >= BRIEF_MS) {
+    if (hasLasted) {
       this.brief.delete(key);
       return;
     }

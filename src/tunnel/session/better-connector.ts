@@ -1,7 +1,6 @@
 /** The preferred connector, while a session's link is by another one, and when it is tried again. */
 import type { Clock, Timer } from '../../clock.ts';
 import type { SessionDialer } from '../dial/session-dialer.ts';
-import { LASTING_LINK_MS } from '../reconnect/backoff.ts';
 
 /** It may have failed by chance: a packet or a connection was lost. It costs a dial each time. */
 const TRY_BETTER_MS = 3_000;
@@ -38,9 +37,9 @@ export class BetterConnector {
     this.failures = Math.min(this.failures + 1, MOST_DOUBLINGS);
   }
 
-  /** A link by it was lost. @param livedMs since the session began to use it */
-  noteLived(livedMs: number): void {
-    if (livedMs >= LASTING_LINK_MS) this.reset();
+  /** A link by it was lost. @param hasLasted not at once */
+  noteLost(hasLasted: boolean): void {
+    if (hasLasted) this.reset();
     else this.noteFailed();
   }
 

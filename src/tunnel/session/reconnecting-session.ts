@@ -14,7 +14,7 @@ import type { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { SESSION_ID_BYTES, type SessionRequest } from '../../protocol/session-request.ts';
 import type { SessionDialer, SessionLink, Way } from '../dial/session-dialer.ts';
-import type { Backoff } from '../reconnect/backoff.ts';
+import { type Backoff, hasLasted } from '../reconnect/backoff.ts';
 import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
 import type { EndedLink, LearntLimit, LinkLimits } from '../reconnect/link-limits.ts';
 import type { FailureDecision } from '../reconnect/outage.ts';
@@ -128,7 +128,7 @@ export class ReconnectingSession {
   private attachedAt = 0;
   private isByFallback = false;
   /** Of the link that carries the session, or the latest of several. */
-  private noteLived: SessionLink['noteLived'];
+  private noteLost: SessionLink['noteLost'];
   private triggeredAt = Number.NEGATIVE_INFINITY;
   private lastFault: FaultName | undefined;
   private finalError: WstunError | undefined;
@@ -274,9 +274,10 @@ export class ReconnectingSession {
   }
 
   private noteLoss(livedMs: number): void {
-    this.noteLived?.(livedMs);
-    this.noteLived = undefined;
-    if (!this.isByFallback) this.better.noteLived(livedMs);
+    const lasted = hasLasted(livedMs);
+    this.noteLost?.(lasted);
+    this.noteLost = undefined;
+    if (!this.isByFallback) this.better.noteLost(lasted);
     if (this.options.backoff.handleLost(livedMs)) this.pause.interrupt();
   }
 
@@ -377,22 +378,22 @@ export class ReconnectingSession {
   }
 
   /** The session goes on by the preferred connector alone, without a gap: the fallback may cost money. */
-  private handleMoved({ link, noteLived }: SessionLink): void {
+  private handleMoved({ link, noteLost }: SessionLink): void {
     this.isByFallback = false;
-    this.beginLife(noteLived);
+    this.beginLife(noteLost);
     this.better.set(undefined);
     this.driver.leaveAllBut(link);
   }
 
   /** Of a link that carries the session from now on. */
-  private beginLife(noteLived: SessionLink['noteLived']): void {
+  private beginLife(noteLost: SessionLink['noteLost']): void {
     const now = this.clock.now();
     if (this.attachedAt > this.lostAt) this.options.backoff.handleLeft(now - this.attachedAt);
     this.attachedAt = now;
-    this.noteLived = noteLived;
+    this.noteLost = noteLost;
   }
 
-  private attach({ link, peerReceived, saidReceived, better, noteLived }: SessionLink): void {
+  private attach({ link, peerReceived, saidReceived, better, noteLost }: SessionLink): void {
     if (this.driver.isOver) return link.abort();
     const wasAway = this.phase.kind !== 'new' && !this.driver.isAttached;
     if (!this.driver.attachLink(link, { peerReceived, saidReceived })) return link.abort();
@@ -403,7 +404,7 @@ export class ReconnectingSession {
     this.stall.handleLink();
     this.extraLinks.handleResumed();
     this.isByFallback = better !== undefined;
-    this.beginLife(noteLived);
+    this.beginLife(noteLost);
     // The exit lets the old link go before its answer is here: sessions that end with their link stay where they are.
     const mayMove = this.options.resume.resumeWindowMs > 0 && this.options.findWays === undefined;
     this.better.set(mayMove ? better : undefined);
