@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
+import { killGroup } from '../tether/browser/process-group.ts';
 
 /** A browser that ends so soon with an error has not opened a window. */
 const START_MS = 3_000;
@@ -67,14 +68,7 @@ export class BrowserRun {
 
   /** At once, with all processes that it has started. */
   kill(): void {
-    const { pid } = this.child;
-    if (pid === undefined) return;
-    try {
-      if (process.platform === 'win32') this.child.kill('SIGKILL');
-      else process.kill(-pid, 'SIGKILL');
-    } catch {
-      // All of them have ended.
-    }
+    killGroup(this.child);
   }
 
   private readOutput(logger: Logger): void {

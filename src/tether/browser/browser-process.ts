@@ -7,6 +7,7 @@ import type { Clock, Timer } from '../../clock.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { END_LIMIT_MS, MAX_LINE_CHARS, VERSION_LIMIT_MS } from './browser-limits.ts';
 import type { FoundBrowser } from './find-browser.ts';
+import { killGroup } from './process-group.ts';
 
 /**
  * Chromium ends when its debugging pipe closes. Others have a shell beside them that waits for the end of its standard
@@ -77,14 +78,7 @@ export class BrowserProcess {
 
   /** At once, with all its children. */
   kill(): void {
-    const { pid } = this.child;
-    if (pid === undefined) return;
-    try {
-      if (process.platform === 'win32') this.child.kill('SIGKILL');
-      else process.kill(-pid, 'SIGKILL');
-    } catch {
-      // All of them have ended.
-    }
+    killGroup(this.child);
   }
 
   private logOutput(logger: Logger): void {
