@@ -10,9 +10,10 @@ import { describe, expect, it } from 'vitest';
 const SRC = fileURLToPath(new URL('../src', import.meta.url));
 const MAX_LINES = 600;
 
-/** Folders, or single files, of src; its own folder is open to each. `errors.ts` imports nothing. */
+/** Folders, or single files, of src; its own folder is open to each. `fault-table.ts` imports nothing. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  'errors.ts': [],
+  'fault-table.ts': [],
+  'errors.ts': ['fault-table.ts'],
   'listen-fault.ts': ['errors.ts'],
   'clock.ts': [],
   // Beside code that the single file has inside itself.

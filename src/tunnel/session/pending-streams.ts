@@ -130,8 +130,14 @@ export class PendingStreams {
 
   /** @param peer the name of the access entry at the other end */
   handleOffer(id: number, target: Target, peer: string, acceptor: StreamAcceptor): void {
-    const offer = new Offer(target, peer, {
+    const offer = new Offer('tcp', target, peer, {
       accept: () => this.acceptOffer(id, target),
+      acceptAssociation: () => {
+        throw new WstunError('internal', 'not yet');
+      },
+      acceptListener: () => {
+        throw new WstunError('internal', 'not yet');
+      },
       refuse: (fault) => {
         this.mux.refuse(id, fault);
         this.owner.scheduleFlush();

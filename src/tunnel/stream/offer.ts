@@ -1,14 +1,16 @@
 /** One offered stream, as its exit sees it: `release` counts once, and `signal` fires when the offer is cancelled. */
 import type { WireFaultName } from '../../errors.ts';
+import type { Association, AssociationHandler, ServedListener, Service } from './services.ts';
 import type { OfferedStream, Target, TunnelStream } from './stream.ts';
 
-type OfferAnswers = Pick<OfferedStream, 'accept' | 'refuse' | 'release'>;
+type OfferAnswers = Omit<OfferedStream, 'service' | 'target' | 'peer' | 'signal'>;
 
 export class Offer implements OfferedStream {
   private readonly abort = new AbortController();
   private released = false;
 
   constructor(
+    readonly service: Service,
     readonly target: Target,
     readonly peer: string,
     private readonly answers: OfferAnswers,
@@ -25,6 +27,14 @@ export class Offer implements OfferedStream {
 
   accept(): TunnelStream {
     return this.answers.accept();
+  }
+
+  acceptAssociation(handler: AssociationHandler, bound?: Target): Association {
+    return this.answers.acceptAssociation(handler, bound);
+  }
+
+  acceptListener(bound: Target): ServedListener {
+    return this.answers.acceptListener(bound);
   }
 
   refuse(fault: WireFaultName): void {

@@ -1,7 +1,9 @@
 /** What a proxy and an exit see of the tunnel. Only types, so that they depend on no implementation. */
 import type { Duplex } from 'node:stream';
 import type { WireFaultName } from '../../errors.ts';
+import type { Service } from '../../protocol/services.ts';
 import type { Target } from '../../protocol/target.ts';
+import type { Association, AssociationHandler, ServedListener } from './services.ts';
 
 export type { Target };
 
@@ -32,17 +34,26 @@ export interface StreamOpener {
 }
 
 /**
- * A stream that the peer asks an exit to open. Exactly one of `accept` and `refuse`; then `release`, when nothing of it
- * is left (no socket, no dial, no look-up): only that frees its slot in the session.
+ * A stream that the peer asks this end to open. Exactly one of `refuse` and, by its service, `accept`,
+ * `acceptAssociation` and `acceptListener`; then `release`, when nothing of it is left (no socket, no dial, no
+ * look-up): only that frees its slot in the session.
  */
 export interface OfferedStream {
+  readonly service: Service;
+  /** Of `udp` with port 0, and of `resolver`, it says nothing; of `accepted` it is who has connected. */
   readonly target: Target;
   /** The name of the peer's access entry. */
   readonly peer: string;
   /** Fires when the peer has given the stream up or the session has ended, before or after `accept`. */
   readonly signal: AbortSignal;
-  /** The stream may be destroyed already, where the peer has given it up. */
+  /** Of `tcp`, `resolver` and `accepted`. The stream may be destroyed already, where the peer has given it up. */
   accept(): TunnelStream;
+  /**
+   * Of `udp` and `udp-listener`. Datagrams that came before are handled in the same turn. @param bound of a listener
+   */
+  acceptAssociation(handler: AssociationHandler, bound?: Target): Association;
+  /** Of `tcp-listener`: `signal` tells when the client has closed it, or its session is over. */
+  acceptListener(bound: Target): ServedListener;
   refuse(fault: WireFaultName): void;
   release(): void;
 }

@@ -189,11 +189,13 @@ class PureEnd implements ComplianceEnd, StreamOwner {
   }
 
   private offer(id: number, target: Target): void {
-    const offer = new Offer(target, 'alice', {
+    const offer = new Offer('tcp', target, 'alice', {
       accept: () => {
         if (this.call((session) => session.accept(id, NOW))) return this.add(id, target);
         return new MuxStream(this, id, target).destroy();
       },
+      acceptAssociation: () => expect.unreachable('only TCP is offered'),
+      acceptListener: () => expect.unreachable('only TCP is offered'),
       refuse: (fault) => this.call((session) => session.refuse(id, fault)),
       release: () => {
         this.offers.delete(id);

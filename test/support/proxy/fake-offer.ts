@@ -4,6 +4,7 @@
 import { once } from 'node:events';
 import { type Duplex, duplexPair } from 'node:stream';
 import type { WireFaultName } from '../../../src/errors.ts';
+import type { Association, AssociationHandler, ServedListener, Service } from '../../../src/tunnel/stream/services.ts';
 import type { OfferedStream, Target, TunnelStream } from '../../../src/tunnel/stream/stream.ts';
 
 export class FakeOffer implements OfferedStream {
@@ -23,7 +24,19 @@ export class FakeOffer implements OfferedStream {
   private handleRefused: (fault: WireFaultName) => void = () => {};
   private handleReleased: () => void = () => {};
 
-  constructor(target: Target, peer = 'laptop') {
+  /** Of an association: what the exit has sent to the far end. */
+  readonly datagrams: { readonly bytes: Uint8Array; readonly to: Target | undefined }[] = [];
+  /** Of an association or a listener, once it is accepted. */
+  handler: AssociationHandler | undefined;
+  bound: Target | undefined;
+  /** Of a listener: connections that the exit has offered to the far end, which takes them. */
+  readonly connections: { readonly remote: Target; readonly farEnd: Duplex }[] = [];
+
+  constructor(
+    target: Target,
+    peer = 'laptop',
+    readonly service: Service = 'tcp',
+  ) {
     this.target = target;
     this.peer = peer;
     [this.near, this.farEnd] = duplexPair({ allowHalfOpen: true });
@@ -66,6 +79,31 @@ export class FakeOffer implements OfferedStream {
     this.calls.push('accept');
     this.handleAccepted();
     return Object.assign(this.near, { target: this.target });
+  }
+
+  acceptAssociation(handler: AssociationHandler, bound?: Target): Association {
+    this.calls.push('accept');
+    this.handler = handler;
+    this.bound = bound;
+    this.handleAccepted();
+    return {
+      send: (bytes, to) => void this.datagrams.push({ bytes, to }),
+      close: () => void this.calls.push('close'),
+    };
+  }
+
+  acceptListener(bound: Target): ServedListener {
+    this.calls.push('accept');
+    this.bound = bound;
+    this.handleAccepted();
+    return {
+      open: (remote) => {
+        const [near, farEnd] = duplexPair({ allowHalfOpen: true });
+        this.connections.push({ remote, farEnd });
+        return Promise.resolve(Object.assign(near, { target: remote }));
+      },
+      close: (fault) => void this.calls.push(`close ${fault}`),
+    };
   }
 
   refuse(fault: WireFaultName): void {

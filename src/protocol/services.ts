@@ -1,0 +1,33 @@
+/** What OPEN asks for (docs/protocol.md §4, §7.1). Pure. */
+import type { Target } from './target.ts';
+
+/** `accepted`: opened by an exit, for a connection that a listener of the client's has accepted. */
+export type Service = 'tcp' | 'udp' | 'resolver' | 'tcp-listener' | 'udp-listener' | 'accepted';
+
+const CODES: Readonly<Record<Service, number>> = {
+  tcp: 1,
+  udp: 2,
+  resolver: 3,
+  'tcp-listener': 4,
+  'udp-listener': 5,
+  accepted: 6,
+};
+
+const BY_CODE = new Map(Object.entries(CODES).map(([name, code]) => [code, name as Service]));
+
+export function codeOfService(service: Service): number {
+  return CODES[service];
+}
+
+/** Undefined for one that this version does not know. */
+export function serviceOfCode(code: number): Service | undefined {
+  return BY_CODE.get(code);
+}
+
+/** Nowhere: of an association whose datagrams say their own, and of the resolver. */
+export const UNSPECIFIED: Target = { kind: 'ip', ip: new Uint8Array(4), port: 0 };
+
+/** It exchanges datagrams with its target only. */
+export function isConnected(service: Service, target: Target): boolean {
+  return service === 'udp' && target.port !== 0;
+}
