@@ -17,6 +17,10 @@ import { Offer } from '../../../src/tunnel/stream/offer.ts';
 import type { Target, TunnelStream } from '../../../src/tunnel/stream/stream.ts';
 import type { ComplianceEnd, CompliancePair, PairSetup } from './mux-compliance.ts';
 
+function onlyTcp(): never {
+  throw new Error('only TCP is offered');
+}
+
 /** A session that ends with its link, as the suite has it. */
 const WITH_ITS_LINK: ResumeConfig = { ...DEFAULT_RESUME_CONFIG, resumeWindowMs: 0 };
 
@@ -194,8 +198,8 @@ class PureEnd implements ComplianceEnd, StreamOwner {
         if (this.call((session) => session.accept(id, NOW))) return this.add(id, target);
         return new MuxStream(this, id, target).destroy();
       },
-      acceptAssociation: () => expect.unreachable('only TCP is offered'),
-      acceptListener: () => expect.unreachable('only TCP is offered'),
+      acceptAssociation: onlyTcp,
+      acceptListener: onlyTcp,
       refuse: (fault) => this.call((session) => session.refuse(id, fault)),
       release: () => {
         this.offers.delete(id);
