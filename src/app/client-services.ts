@@ -12,11 +12,46 @@ export interface Tunnel extends StreamOpener, AssociationOpener, ResolverOpener,
 export interface ClientService {
   /** Resolves when its ports are open, and rejects with a WstunError. What fails leaves nothing open. */
   start(): Promise<void>;
-  /** Accepts nothing new, gives what is open `graceMs`, then ends it. May be called again. Never rejects. */
+  /**
+   * Accepts nothing new, gives what is open `graceMs`, then ends it. May be called again, and without a start. Never
+   * rejects.
+   */
   close(graceMs: number): Promise<void>;
 }
 
 export interface ServiceParts {
   readonly tunnel: Tunnel;
   readonly logger: Logger;
+}
+
+/** The options of which services are made; ClientOptions has them all. */
+// biome-ignore lint/suspicious/noEmptyInterface: each service adds its own.
+export interface ServiceOptions {}
+
+/**
+ * Of one kind, the services that the options ask for. Imports their code only if there are any.
+ * @throws WstunError of an option that is wrong
+ */
+type ServiceMaker = (options: ServiceOptions, parts: ServiceParts) => Promise<readonly ClientService[]>;
+
+/** In the order in which they start. */
+const MAKERS: readonly ServiceMaker[] = [];
+
+/** Opens nothing. @throws WstunError of an option that is wrong */
+export async function makeServices(options: ServiceOptions, parts: ServiceParts): Promise<ClientService> {
+  const services: ClientService[] = [];
+  for (const make of MAKERS) services.push(...(await make(options, parts)));
+  return new Services(services);
+}
+
+class Services implements ClientService {
+  constructor(private readonly services: readonly ClientService[]) {}
+
+  async start(): Promise<void> {
+    for (const service of this.services) await service.start();
+  }
+
+  async close(graceMs: number): Promise<void> {
+    await Promise.all(this.services.map((service) => service.close(graceMs)));
+  }
 }

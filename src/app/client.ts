@@ -17,6 +17,7 @@ import type { LinkUse } from '../tunnel/reconnect/link-limits.ts';
 import type { LinkCount } from '../tunnel/session/extra-links.ts';
 import { type ClientObserver, TunnelClient } from '../tunnel/session/tunnel-client.ts';
 import { BrowserCarrier, type BrowserNotice } from './browser-carrier.ts';
+import { type ClientService, makeServices, type ServiceOptions, type Tunnel } from './client-services.ts';
 import { clientStatus } from './client-status.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network-following.ts';
@@ -51,7 +52,7 @@ export interface ClientEvents extends ClientObserver {
   onRoute?(notice: RouteNotice): void;
 }
 
-export interface ClientOptions extends ProxyOptions, ReachOptions, RouteOptions {
+export interface ClientOptions extends ProxyOptions, ReachOptions, RouteOptions, ServiceOptions {
   /** `wstun1_…` */
   readonly invite: string;
   /** Of the proxy. Port 0: any free one. Default: 127.0.0.1, port 1080. */
@@ -166,7 +167,7 @@ export async function startClient(options: ClientOptions): Promise<Client> {
   const networks = await openNetworks(options.state, logger);
   const client = new RunningClient(options, invite, reach, networks);
   try {
-    await client.start(listen, credentials);
+    await client.start(options, listen);
     return client;
   } catch (error) {
     await client.close(0);
@@ -196,6 +197,7 @@ class RunningClient implements Client {
   private readonly own: OwnPages;
   private nextPingAt = 0;
   private proxy: ProxyServer | undefined;
+  private services: ClientService | undefined;
   /** Rejects `ended`. */
   private giveUp: (error: WstunError) => void = () => {};
 
@@ -219,12 +221,16 @@ class RunningClient implements Client {
     this.network = followNetwork(this, logger);
   }
 
-  async start(listen: HostPort, credentials: ClientOptions['credentials']): Promise<void> {
+  async start(options: ClientOptions, listen: HostPort): Promise<void> {
     const { tunnel: opener, logger } = this;
+    const { credentials } = options;
+    // TunnelClient is about to implement all of it.
+    this.services = await makeServices(options, { tunnel: opener as TunnelClient & Tunnel, logger });
     await this.tether?.start();
     const starting = startProxyServer({ ...listen, opener, logger, credentials, own: this.own });
     this.proxy = await whenListening([listen], starting);
     this.listen = this.proxy.address;
+    await this.services.start();
     const givenUp = new Promise<never>((_resolve, reject) => {
       this.giveUp = reject;
     });
@@ -290,7 +296,7 @@ class RunningClient implements Client {
     await this.proxies.stop();
     // Who has no stream yet is not waited for.
     this.tunnel.drain();
-    await this.proxy?.close(graceMs);
+    await Promise.all([this.proxy?.close(graceMs), this.services?.close(graceMs)]);
     await this.tunnel.close(0);
     this.tether?.close();
     this.browser?.close();

@@ -1,9 +1,10 @@
-/** One SOCKS connection on its socket: drives the pure negotiation, opens the stream, replies, pipes. */
+/** One SOCKS connection on its socket: drives the pure negotiation and serves the command that it asks for. */
 import type { Socket } from 'node:net';
 import { awaitBytes, endWith, faultOf, openStream, type ProxyContext, pipe } from './program-connection.ts';
 import type { SocksNegotiation, SocksStep } from './socks-negotiation.ts';
 
 type Outcome = Exclude<SocksStep, { kind: 'more' }>;
+type Request = Extract<Outcome, { kind: 'request' }>;
 
 /** Resolves when the socket is closed. `first`: what was read of it. `deadline`: by `performance.now`. */
 export async function serveSocks(
@@ -30,12 +31,29 @@ export async function serveSocks(
     return;
   }
   if (outcome.rest.length > 0) socket.unshift(outcome.rest);
-  await connect(socket, outcome, negotiation, context);
+  await serveCommand(socket, outcome, negotiation, context);
+}
+
+function serveCommand(
+  socket: Socket,
+  request: Request,
+  negotiation: SocksNegotiation,
+  context: ProxyContext,
+): Promise<void> {
+  switch (request.command) {
+    case 'connect':
+      return connect(socket, request, negotiation, context);
+    case 'bind':
+    case 'udp-associate':
+    case 'udp-in-tcp':
+      context.logger.debug({ fault: 'proxy-command' }, 'SOCKS request rejected');
+      return endWith(socket, negotiation.failed('proxy-command'), context.limits.lingerMs);
+  }
 }
 
 async function connect(
   socket: Socket,
-  request: Extract<Outcome, { kind: 'request' }>,
+  request: Request,
   negotiation: SocksNegotiation,
   context: ProxyContext,
 ): Promise<void> {

@@ -1,23 +1,28 @@
 /**
  * SOCKS5 (RFC 1928) with user/password (RFC 1929), the server's side up to the request. Pure: bytes in, replies and the
- * request out. CONNECT is the only command.
+ * request out.
  *
  * Never buffers more than one incomplete message, the longest of which (user and password) has 513 bytes.
  */
 import type { FaultName } from '../errors.ts';
 import type { Target } from '../tunnel/stream/stream.ts';
 import type { CredentialCheck } from './credentials.ts';
-import { targetOfIp, targetOfName } from './request-target.ts';
-import { NOTHING, type SocksNegotiation, type SocksStep } from './socks-negotiation.ts';
+import { readSocksAddress, socksAddressLength, writeSocksAddress } from './socks-address.ts';
+import { NOTHING, type SocksCommand, type SocksNegotiation, type SocksStep } from './socks-negotiation.ts';
 
 const VERSION = 5;
 const METHOD_NONE = 0;
 const METHOD_PASSWORD = 2;
 const METHOD_NOT_ACCEPTABLE = 0xff;
-const COMMAND_CONNECT = 1;
-/** Bytes of an address by its type; a name has a length byte. */
-const ADDRESS_BYTES: Readonly<Record<number, number>> = { 1: 4, 4: 16 };
-const ADDRESS_NAME = 3;
+/** RFC 1928 §4. The last is of hev-socks5-core. */
+const COMMANDS: Readonly<Record<number, SocksCommand>> = {
+  1: 'connect',
+  2: 'bind',
+  3: 'udp-associate',
+  5: 'udp-in-tcp',
+};
+/** Of requests and replies: where ATYP is. */
+const ADDRESS_AT = 3;
 
 /** RFC 1929 §2. */
 const PASSWORD_VERSION = 1;
@@ -38,9 +43,14 @@ const REPLY: Readonly<Partial<Record<FaultName, number>>> = {
 };
 const GENERAL_FAILURE = 1;
 
-/** BND.ADDR and BND.PORT are 0.0.0.0:0: the program is not told where the exit's own socket is bound. */
-function reply(code: number): Uint8Array {
-  return Uint8Array.of(VERSION, code, 0, 1, 0, 0, 0, 0, 0, 0);
+const NOWHERE: Target = { kind: 'ip', ip: new Uint8Array(4), port: 0 };
+
+/** RFC 1928 §6. BND is 0.0.0.0:0 for CONNECT: the program is not told where the exit's own socket is bound. */
+function reply(code: number, bound = NOWHERE): Uint8Array {
+  const bytes = Buffer.alloc(ADDRESS_AT + socksAddressLength(bound));
+  bytes.set([VERSION, code]);
+  writeSocksAddress(bytes, ADDRESS_AT, bound);
+  return bytes;
 }
 
 /** The outcome of one message at the head of the buffer. `length`: its bytes. */
@@ -52,7 +62,12 @@ type Message =
       readonly reply: Uint8Array;
       readonly next: 'password' | 'request';
     }
-  | { readonly kind: 'request'; readonly length: number; readonly target: Target }
+  | {
+      readonly kind: 'request';
+      readonly length: number;
+      readonly command: SocksCommand;
+      readonly target: Target;
+    }
   | { readonly kind: 'refused'; readonly reply: Uint8Array; readonly fault: FaultName };
 
 const INCOMPLETE: Message = { kind: 'incomplete' };
@@ -80,11 +95,16 @@ export class Socks5Negotiation implements SocksNegotiation {
       }
       this.buffer = this.buffer.subarray(message.length);
       if (message.kind === 'request') {
-        return { kind: 'request', reply: Buffer.concat(replies), target: message.target, rest: this.buffer };
+        const { command, target } = message;
+        return { kind: 'request', reply: Buffer.concat(replies), command, target, rest: this.buffer };
       }
       this.awaited = message.next;
       replies.push(message.reply);
     }
+  }
+
+  grantedAt(place: Target): Uint8Array {
+    return reply(0, place);
   }
 
   failed(fault: FaultName): Uint8Array {
@@ -136,28 +156,16 @@ export class Socks5Negotiation implements SocksNegotiation {
 
   /** RFC 1928 §4: VER CMD RSV ATYP DST.ADDR DST.PORT. RSV is ignored: some programs leave rubbish in it. */
   private request(bytes: Buffer): Message {
-    const [version, command, , type] = bytes;
+    const [version, code = 0, , type] = bytes;
     // A SOCKS5 reply, whatever the version: it follows a SOCKS5 greeting.
     if (version !== undefined && version !== VERSION) return this.refuse('proxy-malformed');
     if (type === undefined) return INCOMPLETE;
-    if (command !== COMMAND_CONNECT) return this.refuse('proxy-command');
-    if (type === ADDRESS_NAME) return this.name(bytes);
-    const length = ADDRESS_BYTES[type];
-    if (length === undefined) return this.refuse('proxy-address-type');
-    if (bytes.length < 6 + length) return INCOMPLETE;
-    const target = targetOfIp(bytes.subarray(4, 4 + length), bytes.readUInt16BE(4 + length));
-    return { kind: 'request', length: 6 + length, target };
-  }
-
-  /** A NUL or an empty name is refused before the rest has come, like the other faults. */
-  private name(bytes: Buffer): Message {
-    const length = bytes[4];
-    if (length === undefined) return INCOMPLETE;
-    const name = bytes.subarray(5, 5 + length);
-    if (length === 0 || name.includes(0)) return this.refuse('dial-bad-target');
-    if (bytes.length < 7 + length) return INCOMPLETE;
-    const target = targetOfName(name.toString('latin1'), bytes.readUInt16BE(5 + length));
-    return target === undefined ? this.refuse('dial-bad-target') : { kind: 'request', length: 7 + length, target };
+    const command = COMMANDS[code];
+    if (command === undefined) return this.refuse('proxy-command');
+    const address = readSocksAddress(bytes, ADDRESS_AT);
+    if (address.kind === 'incomplete') return INCOMPLETE;
+    if (address.kind === 'refused') return this.refuse(address.fault);
+    return { kind: 'request', length: address.end, command, target: address.target };
   }
 
   private refuse(fault: FaultName): Message {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CredentialCheck } from '../../src/proxy/credentials.ts';
-import type { SocksNegotiation } from '../../src/proxy/socks-negotiation.ts';
+import type { SocksCommand, SocksNegotiation } from '../../src/proxy/socks-negotiation.ts';
 import { Socks4Negotiation } from '../../src/proxy/socks4.ts';
 import { Socks5Negotiation } from '../../src/proxy/socks5.ts';
 import { run, type SocksRun } from '../support/proxy/socks-run.ts';
@@ -23,7 +23,7 @@ const name = fc.oneof(
 );
 const socks5Request = fc
   .tuple(
-    fc.constantFrom(1, 1, 1, 2, 3, 9),
+    fc.constantFrom(1, 1, 1, 2, 3, 5, 9),
     fc.nat(255),
     fc.oneof(
       bytes({ minLength: 4, maxLength: 4 }).map((ip) => [1, ...ip]),
@@ -70,14 +70,22 @@ function behindPassword(bytes: readonly number[]): number[] {
   return bytes[0] === 1 ? bytes.slice(3 + user + (bytes[2 + user] ?? 0)) : [];
 }
 
+const COMMANDS = new Map<number, SocksCommand>([
+  [1, 'connect'],
+  [2, 'bind'],
+  [3, 'udp-associate'],
+  [5, 'udp-in-tcp'],
+]);
+
 /** The whole conversation in one look, written from the RFC's tables and nothing else. */
 function naiveSocks5(all: readonly number[]): Omit<SocksRun, 'replies' | 'fault'> | undefined {
   const methods = all.slice(2, 2 + (all[1] ?? 0));
   const behindGreeting = all.slice(2 + methods.length);
   if (!methods.includes(0) && !methods.includes(2)) return undefined;
   const request = methods.includes(0) ? behindGreeting : behindPassword(behindGreeting);
-  const [version, command, , type = 0] = request;
-  if (all[0] !== 5 || version !== 5 || command !== 1) return undefined;
+  const [version, code = 0, , type = 0] = request;
+  const command = COMMANDS.get(code);
+  if (all[0] !== 5 || version !== 5 || command === undefined) return undefined;
   const hostStart = type === 3 ? 5 : 4;
   const hostLength = type === 1 ? 4 : type === 4 ? 16 : type === 3 ? (request[4] ?? 0) : -1;
   const host = request.slice(hostStart, hostStart + hostLength);
@@ -85,12 +93,12 @@ function naiveSocks5(all: readonly number[]): Omit<SocksRun, 'replies' | 'fault'
   if (hostLength < 1 || high === undefined || low === undefined) return undefined;
   const port = high * 256 + low;
   const rest = Buffer.from(request.slice(hostStart + hostLength + 2)).toString('latin1');
-  if (type !== 3) return { end: 'request', target: { kind: 'ip', ip: Uint8Array.from(host), port }, rest };
+  if (type !== 3) return { end: 'request', command, target: { kind: 'ip', ip: Uint8Array.from(host), port }, rest };
   if (host.includes(0)) return undefined;
   const labels = String.fromCharCode(...host).split('.');
   if (labels.some((label) => label.startsWith('-'))) return undefined;
   if (labels.some((label, at) => label === '' && (at === 0 || at < labels.length - 1))) return undefined;
-  return { end: 'request', target: { kind: 'name', name: String.fromCharCode(...host), port }, rest };
+  return { end: 'request', command, target: { kind: 'name', name: String.fromCharCode(...host), port }, rest };
 }
 
 describe.each(Object.keys(makers))('%s', (kind) => {
@@ -111,9 +119,9 @@ describe('socks5', () => {
   it('Socks5Negotiation reads the same requests as a naive reader', () => {
     fc.assert(
       fc.property(conversations.socks5!, (conversation) => {
-        const { end, target, rest } = run(makers.socks5!(), [Uint8Array.from(conversation)]);
+        const { end, command, target, rest } = run(makers.socks5!(), [Uint8Array.from(conversation)]);
         const expected = naiveSocks5(conversation);
-        expect(end === 'request' ? { end, target, rest } : undefined).toEqual(expected);
+        expect(end === 'request' ? { end, command, target, rest } : undefined).toEqual(expected);
       }),
       { seed: SEED, numRuns: 1_000 },
     );

@@ -30,13 +30,23 @@ describe('Socks4Negotiation', () => {
   });
 
   it.each<[string, number[], string, FaultName]>([
-    ['BIND', [4, 2], FAILED, 'proxy-command'],
+    ['command 3', [4, 3], FAILED, 'proxy-command'],
     ['an empty name', request([0, 0, 0, 1], '', ''), FAILED, 'dial-bad-target'],
     ['a name of 256 bytes', request([0, 0, 0, 1], '', 'n'.repeat(256)), FAILED, 'dial-bad-target'],
     ['a user that never ends', request([1, 2, 3, 4], 'u'.repeat(600)), FAILED, 'proxy-malformed'],
     ['a name that never ends', request([0, 0, 0, 1], '', 'n'.repeat(600)), FAILED, 'proxy-malformed'],
   ])('Socks4Negotiation refuses %s, however it is split', (_, bytes, replies, fault) => {
     for (const pieces of cuts(bytes)) expect(run(open(), pieces)).toMatchObject({ replies, end: 'refused', fault });
+  });
+
+  it('Socks4Negotiation tells BIND', () => {
+    const bytes = [4, 2, ...request([192, 0, 2, 7], '').slice(2)];
+    for (const pieces of cuts(bytes)) expect(run(open(), pieces)).toMatchObject({ end: 'request', command: 'bind' });
+  });
+
+  it('Socks4Negotiation replies with an IPv4 address and a port, and of IPv6 with the port alone', () => {
+    const hex = (text: string) => Buffer.from(open().grantedAt(ipTarget(text, 8080))).toString('hex');
+    expect([hex('192.0.2.7'), hex('2001:db8::1')]).toEqual(['005a1f90c0000207', '005a1f9000000000']);
   });
 
   it('Socks4Negotiation takes a request of 600 bytes and none of 601', () => {

@@ -55,8 +55,6 @@ describe('Socks5Negotiation without credentials', () => {
     ['no acceptable method', [5, 2, 1, 3], '05ff', 'proxy-malformed'],
     ['version 4 in the request', [...GREETING, 4, 1, 0, 1], `0500${failure(1)}`, 'proxy-malformed'],
     ['version 0 in the request', [...GREETING, 0], `0500${failure(1)}`, 'proxy-malformed'],
-    ['BIND', [...GREETING, 5, 2, 0, 1, 0, 0, 0, 0, 0, 0], `0500${failure(7)}`, 'proxy-command'],
-    ['UDP ASSOCIATE', [...GREETING, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0], `0500${failure(7)}`, 'proxy-command'],
     ['command 9', [...GREETING, 5, 9, 0, 1], `0500${failure(7)}`, 'proxy-command'],
     ['address type 2', [...GREETING, 5, 1, 0, 2, 0, 0], `0500${failure(8)}`, 'proxy-address-type'],
     ['an empty name', [...GREETING, ...nameRequest(Buffer.of())], `0500${failure(1)}`, 'dial-bad-target'],
@@ -73,8 +71,25 @@ describe('Socks5Negotiation without credentials', () => {
     for (const pieces of cuts(bytes)) expect(run(open(), pieces)).toMatchObject({ replies, end: 'refused', fault });
   });
 
+  it.each([
+    ['BIND', 2, 'bind'],
+    ['UDP ASSOCIATE', 3, 'udp-associate'],
+    ['command 5 of hev-socks5', 5, 'udp-in-tcp'],
+  ])('Socks5Negotiation tells %s', (_, code, command) => {
+    const bytes = [...GREETING, 5, code, 0, 1, 0, 0, 0, 0, 0, 0];
+    for (const pieces of cuts(bytes)) expect(run(open(), pieces)).toMatchObject({ end: 'request', command });
+  });
+
+  it.each([
+    ['an IPv4 address', ipTarget('192.0.2.7', 8080), '050000' + '01c00002071f90'],
+    ['an IPv6 address', ipTarget('2001:db8::1', 443), `050000` + `0420010db8000000000000000000000001` + `01bb`],
+    ['a name', { kind: 'name', name: 'ab', port: 1 } as const, '050000' + '030261620001'],
+  ])('Socks5Negotiation replies with %s', (_, place, bytes) => {
+    expect(Buffer.from(open().grantedAt(place)).toString('hex')).toBe(bytes);
+  });
+
   it('Socks5Negotiation refuses an unsupported command without waiting for its address', () => {
-    expect(run(open(), [Uint8Array.of(...GREETING, 5, 2, 0, 1)])).toMatchObject({ fault: 'proxy-command' });
+    expect(run(open(), [Uint8Array.of(...GREETING, 5, 9, 0, 1)])).toMatchObject({ fault: 'proxy-command' });
   });
 
   it.each<[FaultName, number]>([

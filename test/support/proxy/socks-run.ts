@@ -1,12 +1,13 @@
 /** Drives a pure SOCKS negotiation with pieces of bytes, and sums up what it did. */
 import type { FaultName } from '../../../src/errors.ts';
-import type { SocksNegotiation } from '../../../src/proxy/socks-negotiation.ts';
+import type { SocksCommand, SocksNegotiation } from '../../../src/proxy/socks-negotiation.ts';
 import type { Target } from '../../../src/tunnel/stream/stream.ts';
 
 export interface SocksRun {
   /** All replies, hex. */
   readonly replies: string;
   readonly end: 'more' | 'request' | 'refused';
+  readonly command?: SocksCommand;
   readonly target?: Target;
   readonly fault?: FaultName;
   /** What is behind the request, with the pieces that were never received; latin1. */
@@ -22,7 +23,7 @@ export function run(negotiation: SocksNegotiation, pieces: readonly Uint8Array[]
     if (step.kind === 'refused') return { replies: hex, end: 'refused', fault: step.fault };
     if (step.kind === 'request') {
       const rest = Buffer.concat([step.rest, ...pieces.slice(index + 1)]).toString('latin1');
-      return { replies: hex, end: 'request', target: step.target, rest };
+      return { replies: hex, end: 'request', command: step.command, target: step.target, rest };
     }
   }
   return { replies: Buffer.concat(replies).toString('hex'), end: 'more' };
