@@ -23,7 +23,9 @@ function startMs(): number {
  * Most of what is tested waits, for a limit or for another process: three files more than there are cores keep two
  * cores busy. Slow cores are busy with one file more, and with three all would only wait for each other.
  */
-const WORKERS = availableParallelism() + (startMs() < 80 ? 3 : 1);
+process.env.WSTUN_TEST_WORKERS ??= String(availableParallelism() + (startMs() < 80 ? 3 : 1));
+// Each project loads this file again, and two measurements could differ: then vitest runs nothing.
+const WORKERS = Number(process.env.WSTUN_TEST_WORKERS);
 
 /**
  * Rooms whose tests are pure, or nearly: bytes and virtual time. Their files share processes, for to start one and to

@@ -3,11 +3,11 @@
  * of the client's options here, and started and closed with it.
  */
 import type { Logger } from '../observability/logger.ts';
-import type { AssociationOpener, ListenerOpener, ResolverOpener } from '../tunnel/stream/services.ts';
+import type { SessionServices } from '../tunnel/stream/services.ts';
 import type { StreamOpener } from '../tunnel/stream/stream.ts';
 
 /** All that a session can do for a client. */
-export interface Tunnel extends StreamOpener, AssociationOpener, ResolverOpener, ListenerOpener {}
+export interface Tunnel extends StreamOpener, SessionServices {}
 
 export interface ClientService {
   /** Resolves when its ports are open, and rejects with a WstunError. What fails leaves nothing open. */

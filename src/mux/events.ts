@@ -1,19 +1,28 @@
 /** What a session reports to its owner: `MuxSession.pollEvent`, and the result of `open`. Pure. */
 import type { WireFaultName } from '../errors.ts';
 import type { Piece } from '../memory/pieces.ts';
+import type { OpenRequest } from '../protocol/services.ts';
 import type { Target } from '../protocol/target.ts';
 
 export type MuxEvent =
   /** The peer's HELLO has come: it speaks our version. */
   | { readonly type: 'established' }
   /** The peer asks for a stream: answer with `accept` or `refuse`; `release` it when its socket and dial are gone. */
-  | { readonly type: 'offer'; readonly stream: number; readonly target: Target }
+  | { readonly type: 'offer'; readonly stream: number; readonly request: OpenRequest }
   /** The peer reset an offer that was not answered yet, or the session ended. Still needs `release`. */
   | { readonly type: 'cancelled'; readonly stream: number; readonly fault: WireFaultName }
-  | { readonly type: 'opened'; readonly stream: number }
+  /** `bound`: of a listener, where it listens. */
+  | { readonly type: 'opened'; readonly stream: number; readonly bound: Target | undefined }
   | { readonly type: 'open-failed'; readonly stream: number; readonly fault: WireFaultName }
   /** The owner takes the bytes, and calls `consume` when they are really used. */
   | { readonly type: 'data'; readonly stream: number; readonly bytes: Piece }
+  /** Of an association, offered or open. `address`: where it comes from, or goes to, unless that is connected. */
+  | {
+      readonly type: 'datagram';
+      readonly stream: number;
+      readonly address: Target | undefined;
+      readonly content: Uint8Array;
+    }
   | { readonly type: 'finish'; readonly stream: number }
   /** All that was written before `finish` has gone out, and FINISH after it. */
   | { readonly type: 'finish-sent'; readonly stream: number }
@@ -30,8 +39,11 @@ export type MuxEvent =
   /** The session is over; nothing follows. Every stream had `reset`, `open-failed` or `cancelled` before. */
   | { readonly type: 'ended'; readonly fault: WireFaultName };
 
-/** Why `open` gave no stream: too many are open, the session ends, no id is left, or the target cannot be encoded. */
-type OpenRefusal = 'dial-busy' | 'shutting-down' | 'out-of-ids' | 'dial-bad-target';
+/**
+ * Why `open` gave no stream: too many are open, the session ends, no id is left, the target cannot be encoded, or the
+ * peer does not know the service.
+ */
+type OpenRefusal = 'dial-busy' | 'shutting-down' | 'out-of-ids' | 'dial-bad-target' | 'service-unknown';
 
 /** The result of `open`: a stream that waits for its answer, none, or none before `heldUntil`, ms. */
 export type Opened = { readonly stream: number } | { readonly refused: OpenRefusal } | { readonly heldUntil: number };

@@ -2,8 +2,10 @@
 import { faultOfSessionCode, faultOfStreamCode, type WireFaultName } from '../errors.ts';
 import { type Piece, release } from '../memory/pieces.ts';
 import { copiedIfSmall } from '../memory/small-pieces.ts';
+import { readAddress, readDatagrams } from '../protocol/datagrams.ts';
 import { FrameDecoder, type FrameHandler, type Violation } from '../protocol/frame-decoder.ts';
 import { MAX_CREDIT_BYTES, MIN_CREDIT_BYTES, PROTOCOL_VERSION, STREAMS_BEFORE_HELLO } from '../protocol/frames.ts';
+import { isConnected, type OpenRequest } from '../protocol/services.ts';
 import type { Target } from '../protocol/target.ts';
 import { LATE_FRAMES_OF_REFUSED } from './peer-budgets.ts';
 import type { SessionParts } from './session-parts.ts';
@@ -40,19 +42,28 @@ export class FrameReceiver implements FrameHandler {
     return undefined;
   }
 
-  handleOpen(id: number, credit: number, target: Target | undefined): Violation {
+  handleOpen(id: number, credit: number, request: OpenRequest | undefined): Violation {
     const { config, streams, budgets, events } = this.parts;
     if (streams.isLocal(id) || id <= streams.lastPeerId) return 'bad-stream-id';
     if (credit > MAX_CREDIT_BYTES) return 'credit-overflow';
     streams.lastPeerId = id;
-    if (config.role === 'client') return this.refuseOpen(id, 'dial-not-allowed');
+    const refusal = config.role === 'client' ? this.refusalOfAccepted(request) : undefined;
+    if (refusal !== undefined) return this.refuseOpen(id, refusal);
     if (this.isDraining) return this.refuseOpen(id, 'shutting-down');
     const isBusy = !budgets.opens.acquire(this.now) || budgets.rapidResets.isEmpty(this.now);
     if (isBusy || streams.peerStreams >= config.maxStreams) return this.refuseOpen(id, 'dial-busy');
-    if (!target) return this.refuseOpen(id, 'dial-bad-target');
-    streams.offer(id, target, credit);
-    events.push({ type: 'offer', stream: id, target });
+    if (!request || (config.role === 'exit' && request.service === 'accepted'))
+      return this.refuseOpen(id, 'dial-bad-target');
+    streams.offer(id, request, credit);
+    events.push({ type: 'offer', stream: id, request });
     return undefined;
+  }
+
+  /** A client takes only what its own listeners have accepted. */
+  private refusalOfAccepted(request: OpenRequest | undefined): WireFaultName | undefined {
+    if (request?.service !== 'accepted' || request.listener === undefined) return 'dial-not-allowed';
+    const listener = this.parts.streams.get(request.listener);
+    return listener?.service === 'tcp-listener' && listener.phase === 'open' ? undefined : 'dial-cancelled';
   }
 
   /** Keeps nothing but the answer, and counts: a peer that respects our HELLO hardly ever needs it. */
@@ -67,7 +78,7 @@ export class FrameReceiver implements FrameHandler {
     return rapidResets.acquire(this.now) || refusals.acquire(this.now) ? undefined : 'peer-flood';
   }
 
-  handleOpened(id: number, credit: number): Violation {
+  handleOpened(id: number, credit: number, bound: Target | undefined): Violation {
     const { streams, liveness, rapidResets, events } = this.parts;
     const stream = streams.get(id);
     if (!stream) return this.checkLate(id);
@@ -77,7 +88,9 @@ export class FrameReceiver implements FrameHandler {
     stream.sendCredit = credit;
     liveness.handleTransfer(this.now);
     rapidResets.release();
-    events.push({ type: 'opened', stream: id });
+    if (stream.datagrams !== undefined) stream.datagrams.isReady = true;
+    if (stream.datagrams?.sendable) this.parts.datagrams.add(stream.datagrams);
+    events.push({ type: 'opened', stream: id, bound });
     return undefined;
   }
 
@@ -114,6 +127,24 @@ export class FrameReceiver implements FrameHandler {
     release(bytes);
     const due = stream && streams.consume(id, length, this.now);
     if (due) writer.pushCredit(due);
+  }
+
+  /** The frames of a record that is not numbered, only lent. False: it is malformed. */
+  handleDatagrams(record: Buffer, now: number): boolean {
+    this.parts.liveness.handleTransfer(now);
+    return readDatagrams(record, (id, payload) => this.handleDatagram(id, payload));
+  }
+
+  /** What belongs to no association is dropped: it may have ended meanwhile. */
+  private handleDatagram(id: number, payload: Buffer): void {
+    const stream = this.parts.streams.get(id);
+    if (stream?.datagrams === undefined || stream.phase === 'opening' || stream.finishReceived) return;
+    const isPlain = isConnected(stream.service, stream.target);
+    const addressed = isPlain ? undefined : readAddress(payload);
+    if (!isPlain && addressed === undefined) return;
+    // A copy: the record goes back to its maker at once, and not when the last of its datagrams is used.
+    const content = Buffer.from(addressed?.content ?? payload);
+    this.parts.events.push({ type: 'datagram', stream: id, address: addressed?.address, content });
   }
 
   handleCredit(id: number, increment: number): Violation {

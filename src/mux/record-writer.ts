@@ -7,6 +7,7 @@ import type { WireFaultName } from '../errors.ts';
 import type { Piece } from '../memory/pieces.ts';
 import { RecordEncoder } from '../protocol/frame-encoder.ts';
 import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
+import type { OpenRequest } from '../protocol/services.ts';
 import type { Target } from '../protocol/target.ts';
 import type { MuxConfig } from './config.ts';
 import { LazySet } from './lazy-collections.ts';
@@ -18,8 +19,13 @@ import type { StreamState } from './stream-state.ts';
 
 export type ControlFrame =
   | { readonly type: 'hello'; readonly maxStreams: number; readonly features: number }
-  | { readonly type: 'open'; readonly stream: number; readonly credit: number; readonly target: Target }
-  | { readonly type: 'opened'; readonly stream: number; readonly credit: number }
+  | { readonly type: 'open'; readonly stream: number; readonly credit: number; readonly request: OpenRequest }
+  | {
+      readonly type: 'opened';
+      readonly stream: number;
+      readonly credit: number;
+      readonly bound?: Target | undefined;
+    }
   | { readonly type: 'open-failed'; readonly stream: number; readonly fault: WireFaultName }
   | { readonly type: 'reset'; readonly stream: number; readonly fault: WireFaultName }
   | { readonly type: 'go-away'; readonly fault: WireFaultName; readonly lastStream: number }
@@ -55,7 +61,7 @@ export class RecordWriter {
 
   constructor(
     private readonly config: MuxConfig,
-    private readonly scheduler: Scheduler,
+    private readonly scheduler: Scheduler<StreamState>,
     private readonly windows: ReceiveWindows,
     private readonly liveness: Liveness,
   ) {}
@@ -96,6 +102,11 @@ export class RecordWriter {
 
   pushPong(opaque: Uint8Array): void {
     this.pendingPongs = [...this.pendingPongs, opaque].slice(-MAX_PENDING_PONGS);
+  }
+
+  /** Control frames wait: an OPEN may be among them, which datagrams must not overtake. */
+  get hasControl(): boolean {
+    return this.control.length > 0;
   }
 
   get isFlooded(): boolean {
@@ -142,9 +153,9 @@ export class RecordWriter {
       case 'hello':
         return encoder.hello(frame.maxStreams, frame.features);
       case 'open':
-        return encoder.open(frame.stream, frame.credit, frame.target);
+        return encoder.open(frame.stream, frame.credit, frame.request);
       case 'opened':
-        return encoder.opened(frame.stream, frame.credit);
+        return encoder.opened(frame.stream, frame.credit, frame.bound);
       case 'open-failed':
         return encoder.openFailed(frame.stream, frame.fault);
       case 'reset':

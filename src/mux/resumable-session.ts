@@ -224,12 +224,23 @@ export class ResumableSession {
     link.heardAt = Math.floor(now);
     for (const { length } of message) link.receivedBytes += length;
     this.mux.liveness.handleBytes(now);
-    if (header.acknowledged !== undefined) this.handleAcknowledgement(link, header, header.acknowledged, now);
-    else if (!header.isNumbered) this.mux.handleNoOpRecord(now);
     const body = dropPrefix(message, decoded.bytes);
+    const isNoOp = !header.isNumbered && body.length === 0;
+    if (header.acknowledged !== undefined) this.handleAcknowledgement(link, isNoOp, header.acknowledged, now);
+    else if (isNoOp) this.mux.handleNoOpRecord(now);
     if (header.isNumbered && !this.mux.isOver) return this.handleNumbered(link, header, body, now);
+    if (body.length > 0) this.handleDatagrams(link, header, body, now);
     releaseAll(body);
     return true;
+  }
+
+  private handleDatagrams(link: SessionLink, header: RecordHeader, body: readonly Piece[], now: number): void {
+    const [only] = body;
+    const bytes = body.reduce((sum, piece) => sum + piece.length, 0);
+    link.congestion.onReceived(bytes);
+    link.acks.onRecord(bytes, header.mayWait, now);
+    const isWhole = only !== undefined && body.length === 1;
+    this.mux.handleDatagrams(isWhole ? Buffer.from(only.buffer, only.byteOffset, bytes) : Buffer.concat(body), now);
   }
 
   private fail(): true {
@@ -238,12 +249,12 @@ export class ResumableSession {
   }
 
   /** One that comes alone and says nothing new is a no-op. */
-  private handleAcknowledgement(link: SessionLink, header: RecordHeader, ack: Acknowledgement, now: number): void {
+  private handleAcknowledgement(link: SessionLink, isNoOp: boolean, ack: Acknowledgement, now: number): void {
     const { holes, congestion } = link;
     const { inFlightBytes, isAppLimited } = congestion;
     const count = link.onAcknowledged(ack, now);
     if (count === undefined) return this.mux.fail('bad-record');
-    if (count === 0) return header.isNumbered ? undefined : this.mux.handleNoOpRecord(now);
+    if (count === 0) return isNoOp ? this.mux.handleNoOpRecord(now) : undefined;
     if (!isAppLimited && inFlightBytes >= BULK_BYTES) this.demand ??= new LinkDemand(now);
     if (this.demand !== undefined) {
       const seen = { holes: link.holes - holes, isBusy: !isAppLimited };

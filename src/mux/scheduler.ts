@@ -7,8 +7,6 @@
  * whenever the previous one was in the same round. A bulk stream gains nothing by small parts: when its quantum is
  * used, it waits like all bulk.
  */
-import type { StreamState } from './stream-state.ts';
-
 /** Of a quantum: with less left the turn ends, and it adds to the next. Else a tiny frame would follow each cut one. */
 export const LEAST_TURN = 1 / 4;
 
@@ -18,9 +16,19 @@ export const LEAST_TURN = 1 / 4;
  */
 const QUIET_RUN = 16;
 
-export class Scheduler {
-  private readonly quiet: StreamState[] = [];
-  private readonly bulk: StreamState[] = [];
+/** What takes turns: a stream, or the datagrams of an association. */
+interface Sender {
+  readonly sendable: boolean;
+  /** The scheduler holds it: at most once. */
+  scheduled: boolean;
+  /** What is left of its quantum, bytes, and in which round it got that. */
+  deficit: number;
+  round: number;
+}
+
+export class Scheduler<Stream extends Sender> {
+  private readonly quiet: Stream[] = [];
+  private readonly bulk: Stream[] = [];
   /** Counts how often all of `bulk` had their turn. A new stream is in no round, so it has its quantum. */
   private round = 1;
   /** Turns of bulk until the round is over. */
@@ -31,7 +39,7 @@ export class Scheduler {
   private quantum = 1;
 
   /** The stream may have something to send now. Idempotent. */
-  add(stream: StreamState): void {
+  add(stream: Stream): void {
     if (stream.scheduled || !stream.sendable) return;
     stream.scheduled = true;
     const isQuiet = stream.round !== this.round || this.hasTurn(stream);
@@ -42,13 +50,13 @@ export class Scheduler {
    * Removes and returns the stream whose turn it is; `endTurn` or `putBack` must follow. `quantum` is what a stream has
    * each round, bytes, at least 1: the largest DATA frame. It may change from call to call, as the path does.
    */
-  next(quantum: number): StreamState | undefined {
+  next(quantum: number): Stream | undefined {
     // Again, for quiet streams that had to wait for bulk, if none of the bulk is left.
     return this.nextQuiet(quantum) ?? this.nextBulk() ?? this.nextQuiet(quantum);
   }
 
   /** As `next`, without bulk. */
-  nextQuiet(quantum: number): StreamState | undefined {
+  nextQuiet(quantum: number): Stream | undefined {
     this.quantum = quantum;
     if (this.bulk.length > 0 && this.quietRun >= QUIET_RUN * quantum) return undefined;
     const stream = takeSendable(this.quiet);
@@ -58,7 +66,7 @@ export class Scheduler {
     return stream;
   }
 
-  private nextBulk(): StreamState | undefined {
+  private nextBulk(): Stream | undefined {
     const stream = takeSendable(this.bulk);
     this.quietTurn = false;
     if (!stream || this.hasTurn(stream)) return stream;
@@ -72,7 +80,7 @@ export class Scheduler {
   }
 
   /** The most that the stream whose turn it is may send now, bytes, at least 1. */
-  turnBytes(stream: StreamState): number {
+  turnBytes(stream: Stream): number {
     return Math.max(1, Math.min(this.quantum, Math.floor(stream.deficit)));
   }
 
@@ -81,7 +89,7 @@ export class Scheduler {
    * where records cut frames short. A quiet stream lets the others go first, so that none waits for two frames of
    * another.
    */
-  endTurn(stream: StreamState, bytes: number): void {
+  endTurn(stream: Stream, bytes: number): void {
     stream.deficit -= bytes;
     this.quietRun = this.quietTurn ? this.quietRun + bytes : 0;
     stream.scheduled = stream.sendable;
@@ -92,16 +100,16 @@ export class Scheduler {
   }
 
   /** Instead of `endTurn`: the stream does not use its turn now, and has it next. */
-  putBack(stream: StreamState): void {
+  putBack(stream: Stream): void {
     (this.quietTurn ? this.quiet : this.bulk).unshift(stream);
   }
 
   /** Enough is left of its quantum for a frame that is not tiny. */
-  private hasTurn(stream: StreamState): boolean {
+  private hasTurn(stream: Stream): boolean {
     return stream.deficit >= LEAST_TURN * this.quantum;
   }
 
-  private grant(stream: StreamState, left: number): void {
+  private grant(stream: Stream, left: number): void {
     stream.round = this.round;
     stream.deficit = left + this.quantum;
   }
@@ -109,6 +117,20 @@ export class Scheduler {
   /** A quiet stream waits: `nextQuiet` returns it unless quiet streams have used up their run. */
   get hasQuiet(): boolean {
     return this.quiet.length > 0;
+  }
+
+  get hasBulk(): boolean {
+    return this.bulk.length > 0;
+  }
+
+  /** How often all bulk had its turn. */
+  get rounds(): number {
+    return this.round;
+  }
+
+  /** Those that wait. */
+  get size(): number {
+    return this.quiet.length + this.bulk.length;
   }
 
   get isEmpty(): boolean {
@@ -122,7 +144,7 @@ export class Scheduler {
 }
 
 /** Drops streams that have nothing to send any more or are closed. */
-function takeSendable(queue: StreamState[]): StreamState | undefined {
+function takeSendable<Stream extends Sender>(queue: Stream[]): Stream | undefined {
   for (let stream = queue.shift(); stream; stream = queue.shift()) {
     if (stream.sendable) return stream;
     stream.scheduled = false;

@@ -1,5 +1,6 @@
 /** What both directions of a session work on: `MuxSession` for the owner, `FrameReceiver` for the peer. Pure. */
 import { checkMuxConfig, type MuxConfig } from './config.ts';
+import { DatagramWriter } from './datagram-writer.ts';
 import { EventQueue } from './events.ts';
 import { LateResets } from './late-resets.ts';
 import { Liveness } from './liveness.ts';
@@ -8,12 +9,13 @@ import { RapidResets } from './rapid-resets.ts';
 import { ReceiveWindows } from './receive-windows.ts';
 import { RecordWriter } from './record-writer.ts';
 import { Scheduler } from './scheduler.ts';
+import type { StreamState } from './stream-state.ts';
 import { StreamTable } from './stream-table.ts';
 
 export class SessionParts {
   readonly config: MuxConfig;
   readonly events = new EventQueue();
-  readonly scheduler = new Scheduler();
+  readonly scheduler = new Scheduler<StreamState>();
   readonly windows: ReceiveWindows;
   readonly budgets: PeerBudgets;
   readonly liveness: Liveness;
@@ -21,6 +23,8 @@ export class SessionParts {
   readonly lateResets: LateResets;
   /** Only an end that opens streams needs it. */
   private ownResets: RapidResets | undefined;
+  /** Only a session with associations needs it. */
+  private datagramWriter: DatagramWriter | undefined;
   readonly streams: StreamTable;
 
   constructor(config: MuxConfig, now: number) {
@@ -31,6 +35,16 @@ export class SessionParts {
     this.writer = new RecordWriter(config, this.scheduler, this.windows, this.liveness);
     this.lateResets = new LateResets(config.resetWaitMs);
     this.streams = new StreamTable(config, this.windows, this.lateResets, this.budgets);
+  }
+
+  get datagrams(): DatagramWriter {
+    this.datagramWriter ??= new DatagramWriter(this.scheduler);
+    return this.datagramWriter;
+  }
+
+  /** Datagrams wait. */
+  get hasDatagrams(): boolean {
+    return this.datagramWriter?.isEmpty === false;
   }
 
   get rapidResets(): RapidResets {

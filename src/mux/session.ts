@@ -11,11 +11,22 @@
  */
 import type { WireFaultName } from '../errors.ts';
 import type { Piece } from '../memory/pieces.ts';
-import { FEATURE_LINKS, FEATURE_MAY_WAIT, MAX_RECORD_BYTES } from '../protocol/frames.ts';
+import { addressBytes } from '../protocol/datagrams.ts';
+import {
+  FEATURE_DATAGRAMS,
+  FEATURE_LINKS,
+  FEATURE_MAY_WAIT,
+  FEATURE_SERVICES,
+  MAX_DATAGRAM_BYTES,
+  MAX_RECORD_BYTES,
+} from '../protocol/frames.ts';
+import { featuresFor, hasBytes, isConnected, type OpenRequest } from '../protocol/services.ts';
 import { encodeHost, type Target } from '../protocol/target.ts';
 import type { MuxConfig } from './config.ts';
+import type { RecordRoom } from './datagram-writer.ts';
 import type { MuxEvent, Opened } from './events.ts';
 import { FrameReceiver } from './frame-receiver.ts';
+import { LazySet } from './lazy-collections.ts';
 import type { Liveness } from './liveness.ts';
 import type { WriteScope } from './record-writer.ts';
 import { SessionParts } from './session-parts.ts';
@@ -30,11 +41,14 @@ export class MuxSession {
   private over = false;
   private hadLink = false;
   private sentData = false;
+  /** Associations that end when their last datagram has gone. */
+  private readonly ending = new LazySet<StreamState>();
 
   constructor(config: MuxConfig, now: number) {
     this.parts = new SessionParts(config, now);
     this.receiver = new FrameReceiver(this.parts);
-    const features = FEATURE_MAY_WAIT | (config.maxLinks > 1 ? FEATURE_LINKS : 0);
+    const always = FEATURE_MAY_WAIT | FEATURE_DATAGRAMS | FEATURE_SERVICES;
+    const features = always | (config.maxLinks > 1 ? FEATURE_LINKS : 0);
     this.parts.writer.push({ type: 'hello', maxStreams: config.maxStreams, features });
   }
 
@@ -158,27 +172,77 @@ export class MuxSession {
   // ── from the owner ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Asks the peer for a stream; `opened` or `open-failed` follows. */
-  open(target: Target, now: number): Opened {
+  open(target: Target, now: number, more: Omit<OpenRequest, 'target'> = { service: 'tcp' }): Opened {
     const { config, streams, windows, liveness, writer, rapidResets } = this.parts;
     const { isDraining, isPeerDraining, peerMaxStreams } = this.receiver;
     if (this.over || isDraining || isPeerDraining) return { refused: 'shutting-down' };
     if (streams.localStreams >= Math.min(peerMaxStreams, config.maxStreams)) return { refused: 'dial-busy' };
     if (!streams.hasIds) return { refused: 'out-of-ids' };
     if (!encodeHost(target)) return { refused: 'dial-bad-target' };
+    const features = featuresFor(more.service);
+    if ((this.receiver.peerFeatures & features) !== features) return { refused: 'service-unknown' };
     if (!rapidResets.acquire(now)) return { heldUntil: rapidResets.retryAt(now) };
-    const stream = streams.openLocal(target);
+    const request = { ...more, target };
+    const stream = streams.openLocal(request);
     liveness.handleTransfer(now);
-    writer.push({ type: 'open', stream: stream.id, credit: windows.admit(stream, now), target });
+    const credit = hasBytes(more.service) ? windows.admit(stream, now) : 0;
+    writer.push({ type: 'open', stream: stream.id, credit, request });
+    // By a single link its datagrams follow it; another link could overtake it.
+    if (stream.datagrams !== undefined) stream.datagrams.isReady = this.topics === undefined;
     return { stream: stream.id };
   }
 
-  /** False if the offer is gone already. */
-  accept(id: number, now: number): boolean {
+  /** False if the offer is gone already. @param bound of a listener: where it listens */
+  accept(id: number, now: number, bound?: Target): boolean {
     const stream = this.parts.streams.get(id);
     if (stream?.phase !== 'offered') return false;
     stream.phase = 'open';
-    this.parts.writer.push({ type: 'opened', stream: id, credit: this.parts.windows.admit(stream, now) });
+    if (stream.datagrams !== undefined) stream.datagrams.isReady = true;
+    const credit = hasBytes(stream.service) ? this.parts.windows.admit(stream, now) : 0;
+    this.parts.writer.push({ type: 'opened', stream: id, credit, bound });
     return true;
+  }
+
+  /**
+   * Takes the content. It is dropped where the association is gone, no record can hold it, or it waits for too long.
+   * @param address where it goes, or came from; undefined where the association is connected
+   */
+  sendDatagram(id: number, content: Piece, address: Target | undefined, now: number): void {
+    const stream = this.parts.streams.get(id);
+    if (stream?.datagrams === undefined || stream.finishWanted || stream.phase === 'offered') return;
+    if ((address === undefined) !== isConnected(stream.service, stream.target)) return;
+    const headed = address === undefined ? 0 : addressBytes(address);
+    const isTooLong = content.length + headed > MAX_DATAGRAM_BYTES;
+    if (isTooLong || (address !== undefined && encodeHost(address) === undefined)) return;
+    stream.datagrams.push({ address, content, at: now });
+    if (stream.datagrams.sendable) this.parts.datagrams.add(stream.datagrams);
+  }
+
+  /** Datagrams wait: ask before `pollDatagrams`. */
+  get hasDatagrams(): boolean {
+    return this.parts.hasDatagrams;
+  }
+
+  /**
+   * The next record of datagrams, which is not numbered; undefined where nothing is to be sent, or streams have their
+   * turn before. @param isLast streams have nothing to send
+   */
+  pollDatagrams(now: number, room: RecordRoom, isLast: boolean): readonly Piece[] | undefined {
+    // An OPEN may be among what waits.
+    if (this.over || this.parts.writer.hasControl) return undefined;
+    const record = this.parts.datagrams.poll(now, room, isLast);
+    if (record !== undefined) this.parts.liveness.handleTransfer(now);
+    for (const stream of this.ending) {
+      if (stream.datagrams?.isEmpty === false) continue;
+      this.ending.delete(stream);
+      this.parts.scheduler.add(stream);
+    }
+    return record;
+  }
+
+  /** The frames of a record that is not numbered, only lent. */
+  handleDatagrams(record: Buffer, now: number): void {
+    if (!this.over && !this.receiver.handleDatagrams(record, now)) this.fail('bad-record');
   }
 
   refuse(id: number, fault: WireFaultName): void {
@@ -186,6 +250,22 @@ export class MuxSession {
     if (stream?.phase !== 'offered') return;
     this.parts.streams.close(stream);
     this.parts.writer.push({ type: 'open-failed', stream: id, fault });
+  }
+
+  /** This end has asked for it, and waits for the answer. */
+  isOpening(id: number): boolean {
+    return this.parts.streams.get(id)?.phase === 'opening';
+  }
+
+  /** It is one of those with DATA. */
+  hasStreamBytes(id: number): boolean {
+    const stream = this.parts.streams.get(id);
+    return stream === undefined || hasBytes(stream.service);
+  }
+
+  /** The peer asks for it, and waits for the answer. */
+  isOffered(id: number): boolean {
+    return this.parts.streams.get(id)?.phase === 'offered';
   }
 
   /** The owner has no socket and no dial of an offer any more. Its slot is free when it is closed here, too. */
@@ -203,11 +283,12 @@ export class MuxSession {
     return !stream.ownerWaits;
   }
 
-  /** No more writes; FINISH follows what is queued. */
+  /** No more writes and datagrams; FINISH follows what is queued. */
   finish(id: number): void {
     const stream = this.parts.streams.get(id);
     if (stream?.phase !== 'open' || stream.resetWanted) return;
     stream.finishWanted = true;
+    if (stream.datagrams?.isEmpty === false) this.ending.add(stream);
     this.parts.scheduler.add(stream);
   }
 

@@ -1,5 +1,7 @@
 /** The state of one stream (docs/protocol.md §7). One that is not in the table of the session is closed. Pure. */
+import { hasDatagrams, type Service } from '../protocol/services.ts';
 import type { Target } from '../protocol/target.ts';
+import { DatagramQueue } from './datagram-queue.ts';
 import { SendQueue } from './send-queue.ts';
 
 export type StreamPhase =
@@ -13,6 +15,8 @@ export type StreamPhase =
 
 export class StreamState {
   // Sending.
+  /** Of an association. */
+  readonly datagrams: DatagramQueue | undefined;
   readonly queue = new SendQueue();
   sendCredit = 0;
   /** The owner will write no more; FINISH goes out when the queue is empty. */
@@ -45,12 +49,15 @@ export class StreamState {
 
   constructor(
     readonly id: number,
+    readonly service: Service,
     readonly target: Target,
     public phase: StreamPhase,
-  ) {}
+  ) {
+    this.datagrams = hasDatagrams(service) ? new DatagramQueue(id) : undefined;
+  }
 
   get sendable(): boolean {
-    if (this.phase !== 'open') return false;
+    if (this.phase !== 'open' || this.datagrams?.isEmpty === false) return false;
     if (this.queue.bytes > 0) return this.sendCredit > 0;
     return this.hasPendingFinish || this.hasPendingReset;
   }

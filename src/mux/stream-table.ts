@@ -1,6 +1,6 @@
 /** Streams of a session (docs/protocol.md §7): used ids, live ones, and ended ones that hold memory or a slot. Pure. */
 import { MAX_STREAM_ID } from '../protocol/frames.ts';
-import type { Target } from '../protocol/target.ts';
+import type { OpenRequest } from '../protocol/services.ts';
 import type { MuxConfig } from './config.ts';
 import type { LateResets } from './late-resets.ts';
 import { LazyMap, LazySet } from './lazy-collections.ts';
@@ -60,16 +60,16 @@ export class StreamTable {
     return id <= (this.isLocal(id) ? this.lastLocalId : this.lastPeerId);
   }
 
-  openLocal(target: Target): StreamState {
+  openLocal({ service, target }: Pick<OpenRequest, 'service' | 'target'>): StreamState {
     this.lastLocalId += 2;
     this.localStreams += 1;
-    const stream = new StreamState(this.lastLocalId, target, 'opening');
+    const stream = new StreamState(this.lastLocalId, service, target, 'opening');
     this.live.set(stream.id, stream);
     return stream;
   }
 
-  offer(id: number, target: Target, credit: number): void {
-    const stream = new StreamState(id, target, 'offered');
+  offer(id: number, { service, target }: OpenRequest, credit: number): void {
+    const stream = new StreamState(id, service, target, 'offered');
     stream.sendCredit = credit;
     this.live.set(id, stream);
     this.unreleased.add(id);
@@ -109,6 +109,7 @@ export class StreamTable {
   private remove(stream: StreamState): void {
     stream.phase = 'closed';
     stream.queue.clear();
+    stream.datagrams?.clear();
     this.lateResets.delete(stream);
     this.live.delete(stream.id);
     this.budgets.allowLateFrames(LATE_FRAMES_OF_STREAM);

@@ -14,9 +14,9 @@ import {
   isStreamed,
   MAX_PAYLOAD_BYTES,
   MAX_STREAM_ID,
-  SERVICE_TCP,
   shapeOf,
 } from './frames.ts';
+import { type OpenRequest, serviceOfCode } from './services.ts';
 import { decodeHost, type Target } from './target.ts';
 
 /** What a handler returns: nothing, or the fault that ends the session. */
@@ -25,9 +25,10 @@ export type Violation = WireFaultName | undefined;
 export interface FrameHandler {
   /** Bits of `features` that the receiver does not know mean nothing to it. */
   handleHello(version: number, maxStreams: number, features: number): Violation;
-  /** Target is undefined where the frame is well formed but has no host or service that this version knows. */
-  handleOpen(stream: number, credit: number, target: Target | undefined): Violation;
-  handleOpened(stream: number, credit: number): Violation;
+  /** Request is undefined where the frame is well formed but has no host or service that this version knows. */
+  handleOpen(stream: number, credit: number, request: OpenRequest | undefined): Violation;
+  /** @param bound where the peer listens, if it says so */
+  handleOpened(stream: number, credit: number, bound: Target | undefined): Violation;
   handleOpenFailed(stream: number, code: number): Violation;
   /** Before any of the payload is looked at. */
   handleDataHeader(stream: number, length: number): Violation;
@@ -144,7 +145,10 @@ export class FrameDecoder {
     const fits = shape
       ? length >= shape.minLength && length <= shape.maxLength && stream > 0 === shape.onStream
       : type >= FIRST_IGNORABLE_TYPE && length <= MAX_PAYLOAD_BYTES;
-    if (!fits || stream > MAX_STREAM_ID || (type === FrameType.hello) === this.sawHello) this.fault = 'bad-frame';
+    // 4, or with an address: what is between the two would be a cut one.
+    const isCut = type === FrameType.opened && length > 4 && length !== 11 && length !== 23;
+    if (!fits || isCut || stream > MAX_STREAM_ID || (type === FrameType.hello) === this.sawHello)
+      this.fault = 'bad-frame';
     return length;
   }
 
@@ -168,9 +172,9 @@ function dispatch(type: number, stream: number, body: Buffer, handler: FrameHand
     case FrameType.hello:
       return handler.handleHello(body.readUInt16BE(0), body.readUInt32BE(4), body.readUInt16BE(2));
     case FrameType.open:
-      return handler.handleOpen(stream, body.readUInt32BE(0), decodeTarget(body));
+      return handler.handleOpen(stream, body.readUInt32BE(0), decodeRequest(body));
     case FrameType.opened:
-      return handler.handleOpened(stream, body.readUInt32BE(0));
+      return handler.handleOpened(stream, body.readUInt32BE(0), decodeBound(body));
     case FrameType.openFailed:
       return handler.handleOpenFailed(stream, body.readUInt16BE(0));
     case FrameType.credit:
@@ -194,7 +198,20 @@ function dispatch(type: number, stream: number, body: Buffer, handler: FrameHand
 
 const SERVICE_OFFSET = 4;
 
-function decodeTarget(body: Buffer): Target | undefined {
-  if (body[SERVICE_OFFSET] !== SERVICE_TCP) return undefined;
-  return decodeHost(body[SERVICE_OFFSET + 1] ?? 0, body.subarray(8), body.readUInt16BE(6));
+/** Of a listener's connection, which is the first thing in `host`. */
+const LISTENER_BYTES = 4;
+
+function decodeRequest(body: Buffer): OpenRequest | undefined {
+  const service = serviceOfCode(body[SERVICE_OFFSET] ?? 0);
+  if (service === undefined) return undefined;
+  const isAccepted = service === 'accepted';
+  if (isAccepted && body.length < 8 + LISTENER_BYTES) return undefined;
+  const host = body.subarray(isAccepted ? 8 + LISTENER_BYTES : 8);
+  const target = decodeHost(body[SERVICE_OFFSET + 1] ?? 0, host, body.readUInt16BE(6));
+  if (target === undefined) return undefined;
+  return isAccepted ? { service, target, listener: body.readUInt32BE(8) } : { service, target };
+}
+
+function decodeBound(body: Buffer): Target | undefined {
+  return body.length < 7 ? undefined : decodeHost(body[4] ?? 0, body.subarray(7), body.readUInt16BE(5));
 }

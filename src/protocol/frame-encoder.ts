@@ -1,8 +1,10 @@
 /** Writes records (docs/protocol.md §3, §4). Small parts share a scratch buffer; large payloads pass uncopied. Pure. */
 import { type WireFaultName, wireCodeOf } from '../errors.ts';
 import { endFilling, handOut, type Lease, leaseForFilling, type Piece, release } from '../memory/pieces.ts';
-import { FRAME_HEADER_BYTES, FrameType, PROTOCOL_VERSION, SERVICE_TCP } from './frames.ts';
+import { addressBytes, writeAddress } from './datagrams.ts';
+import { FRAME_HEADER_BYTES, FrameType, PROTOCOL_VERSION } from './frames.ts';
 import { USUAL_HEADER_BYTES } from './record-header.ts';
+import { codeOfService, type OpenRequest } from './services.ts';
 import { encodeHost, type Target } from './target.ts';
 
 /** Payloads up to this many bytes are copied into the scratch: that is cheaper than one more piece for the link. */
@@ -57,20 +59,37 @@ export class RecordEncoder {
   }
 
   /** The target must be one that `encodeHost` can write. */
-  open(stream: number, credit: number, target: Target): void {
+  open(stream: number, credit: number, { service, target, listener }: OpenRequest): void {
     const address = encodeHost(target);
     if (!address) throw new RangeError('a target that cannot be encoded');
-    const at = this.header(FrameType.open, 8 + address.host.length, stream);
+    const before = listener === undefined ? 0 : 4;
+    const at = this.header(FrameType.open, 8 + before + address.host.length, stream);
     this.scratch.writeUInt32BE(credit, at);
-    this.scratch[at + 4] = SERVICE_TCP;
+    this.scratch[at + 4] = codeOfService(service);
     this.scratch[at + 5] = address.kind;
     this.scratch.writeUInt16BE(target.port, at + 6);
-    this.scratch.set(address.host, at + 8);
+    if (listener !== undefined) this.scratch.writeUInt32BE(listener, at + 8);
+    this.scratch.set(address.host, at + 8 + before);
   }
 
-  opened(stream: number, credit: number): void {
-    const at = this.header(FrameType.opened, 4, stream);
+  /** @param bound of a listener: where it listens, an IP address */
+  opened(stream: number, credit: number, bound?: Target): void {
+    const address = bound && encodeHost(bound);
+    const at = this.header(FrameType.opened, address === undefined ? 4 : 7 + address.host.length, stream);
     this.scratch.writeUInt32BE(credit, at);
+    if (address === undefined || bound === undefined) return;
+    this.scratch[at + 4] = address.kind;
+    this.scratch.writeUInt16BE(bound.port, at + 5);
+    this.scratch.set(address.host, at + 7);
+  }
+
+  /** For a record that is not numbered. @param address undefined where the association is connected */
+  datagram(stream: number, address: Target | undefined, content: Piece): void {
+    const headed = address === undefined ? 0 : addressBytes(address);
+    const at = this.header(FrameType.datagram, headed + content.length, stream, headed);
+    if (address !== undefined) writeAddress(address, this.scratch, at);
+    this.bytes -= content.length;
+    this.payload(content);
   }
 
   openFailed(stream: number, fault: WireFaultName): void {

@@ -8,6 +8,11 @@ export const FEATURE_MAY_WAIT = 0x0001;
 /** The same: it understands several links at once (§10.2). */
 export const FEATURE_LINKS = 0x0002;
 
+/** The same: it understands DATAGRAM frames in records that are not numbered, an exit also UDP (§7.1). */
+export const FEATURE_DATAGRAMS = 0x0004;
+/** The same: an exit has a resolver and listeners, a client takes what its listeners accept (§7.1). */
+export const FEATURE_SERVICES = 0x0008;
+
 /** §3. A link message holds at most 65,535 bytes, of which a sealed record needs 16 for its tag. */
 export const MAX_RECORD_BYTES = 65_519;
 
@@ -41,13 +46,15 @@ export const FrameType = {
   pong: 0x09,
   goAway: 0x0a,
   links: 0x81,
+  /** Only in records that are not numbered; elsewhere it is skipped. */
+  datagram: 0x82,
 } as const;
 
 /** §4: a receiver skips types from here on that it does not know. */
 export const FIRST_IGNORABLE_TYPE = 0x80;
 
-/** §4, `service`. */
-export const SERVICE_TCP = 1;
+/** §7.1: of a DATAGRAM frame's payload, address included. */
+export const MAX_DATAGRAM_BYTES = 65_500;
 
 const shape = (onStream: boolean, minLength: number, maxLength = minLength) => ({ onStream, minLength, maxLength });
 
@@ -58,7 +65,7 @@ const LINKS_SHAPE = shape(false, 5);
 const FRAME_SHAPES: readonly ReturnType<typeof shape>[] = [
   shape(false, 8, 1024),
   shape(true, 9, 263),
-  shape(true, 4),
+  shape(true, 4, 23),
   shape(true, 2),
   shape(true, 0, MAX_PAYLOAD_BYTES),
   shape(true, 4),

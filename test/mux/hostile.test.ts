@@ -231,7 +231,7 @@ describe('Floods', () => {
       (n) => [wire.goAway(10, 0), ...(n === 1 ? [wire.goAway(10, 0)] : [])],
     ],
     ['opens beyond the rate of opens', { openRate: { perSecond: 0, burst: 1 }, ...refusals }, (n) => [open(n)]],
-    ['opens to nowhere', refusals, (n) => [frame(1, 2 * n + 1, Buffer.from('0000000002030000ff', 'hex'))]],
+    ['opens to nowhere', refusals, (n) => [frame(1, 2 * n + 1, Buffer.from('0000000007030000ff', 'hex'))]],
     ['opens given up before an answer', refusals, (n) => [open(n), wire.reset(2 * n + 1)]],
   ];
 

@@ -8,14 +8,14 @@ const QUANTUM = 1000;
 
 /** Streams with bytes to send and one scheduler: what the writer does with them, without frames. */
 class Line {
-  readonly scheduler = new Scheduler();
+  readonly scheduler = new Scheduler<StreamState>();
   readonly streams: StreamState[] = [];
   readonly sent: number[] = [];
   /** The streams that were served, in order, with what they sent. */
   readonly turns: (readonly [stream: number, bytes: number])[] = [];
 
   stream(): number {
-    const stream = new StreamState(this.streams.length, TARGET, 'open');
+    const stream = new StreamState(this.streams.length, 'tcp', TARGET, 'open');
     stream.sendCredit = Number.MAX_SAFE_INTEGER;
     this.sent.push(0);
     return this.streams.push(stream) - 1;

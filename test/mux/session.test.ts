@@ -19,7 +19,7 @@ function sizesOf(peer: MuxPeer, maxBytes?: number): number[] {
 describe('Records of a session', () => {
   it('the first record begins with HELLO, which says how many streams may be open', () => {
     const peer = new MuxPeer('exit', { maxStreams: 7 });
-    expect(peer.frames()[0]).toEqual(['hello', 1, 7, 3]);
+    expect(peer.frames()[0]).toEqual(['hello', 1, 7, 15]);
   });
 
   it('a record holds many small frames of many streams', () => {

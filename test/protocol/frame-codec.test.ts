@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Violation } from '../../src/protocol/frame-decoder.ts';
 import { RecordEncoder } from '../../src/protocol/frame-encoder.ts';
+import { UNSPECIFIED } from '../../src/protocol/services.ts';
 import type { Target } from '../../src/protocol/target.ts';
 import { byteByByte, decodePieces, type LoggedFrame } from '../support/mux/frame-log.ts';
 import { frame, wire } from '../support/mux/wire.ts';
@@ -15,20 +16,50 @@ const FRAMES: readonly [what: string, hex: string, write: (to: RecordEncoder) =>
   [
     'OPEN, a name',
     '01000011 00000001 00040000 01 03 01bb 612e6578616d706c65',
-    (to) => to.open(1, 262144, name),
-    ['open', 1, 262144, name],
+    (to) => to.open(1, 262144, { service: 'tcp', target: name }),
+    ['open', 1, 262144, { service: 'tcp', target: name }],
   ],
   [
     'OPEN, an IPv4 address',
     '0100000c 00000003 00000000 01 01 0050 c0000201',
-    (to) => to.open(3, 0, ipv4),
-    ['open', 3, 0, ipv4],
+    (to) => to.open(3, 0, { service: 'tcp', target: ipv4 }),
+    ['open', 3, 0, { service: 'tcp', target: ipv4 }],
   ],
   [
     'OPEN, an IPv6 address',
     '01000018 7fffffff 7fffffff 01 04 0016 20010db8000000000000000000000001',
-    (to) => to.open(0x7fffffff, 0x7fffffff, ipv6),
-    ['open', 0x7fffffff, 0x7fffffff, ipv6],
+    (to) => to.open(0x7fffffff, 0x7fffffff, { service: 'tcp', target: ipv6 }),
+    ['open', 0x7fffffff, 0x7fffffff, { service: 'tcp', target: ipv6 }],
+  ],
+  [
+    'OPEN, UDP that is connected',
+    '0100000c 00000005 00000000 02 01 0035 c0000201',
+    (to) => to.open(5, 0, { service: 'udp', target: ipTarget('192.0.2.1', 53) }),
+    ['open', 5, 0, { service: 'udp', target: ipTarget('192.0.2.1', 53) }],
+  ],
+  [
+    'OPEN, the resolver',
+    '0100000c 00000007 00010000 03 01 0000 00000000',
+    (to) => to.open(7, 65536, { service: 'resolver', target: UNSPECIFIED }),
+    ['open', 7, 65536, { service: 'resolver', target: UNSPECIFIED }],
+  ],
+  [
+    'OPEN, a TCP listener by a name',
+    '01000011 00000009 00000000 04 03 1f90 6c6f63616c686f7374',
+    (to) => to.open(9, 0, { service: 'tcp-listener', target: { kind: 'name', name: 'localhost', port: 8080 } }),
+    ['open', 9, 0, { service: 'tcp-listener', target: { kind: 'name', name: 'localhost', port: 8080 } }],
+  ],
+  [
+    'OPEN, a connection that a listener has accepted',
+    '01000010 00000002 00010000 06 01 c000 00000009 c0000201',
+    (to) => to.open(2, 65536, { service: 'accepted', target: ipTarget('192.0.2.1', 49152), listener: 9 }),
+    ['open', 2, 65536, { service: 'accepted', target: ipTarget('192.0.2.1', 49152), listener: 9 }],
+  ],
+  [
+    'OPENED, of a listener',
+    '0200000b 00000009 00000000 01 1f90 7f000001',
+    (to) => to.opened(9, 0, ipTarget('127.0.0.1', 8080)),
+    ['opened', 9, 0, ipTarget('127.0.0.1', 8080)],
   ],
   ['OPENED', '02000004 00000001 00010000', (to) => to.opened(1, 65536), ['opened', 1, 65536]],
   ['OPEN_FAILED', '03000002 00000001 0020', (to) => to.openFailed(1, 'dial-refused'), ['open-failed', 1, 32]],
@@ -173,7 +204,8 @@ describe('OPEN with a target that this version cannot dial', () => {
     decodePieces([HELLO, frame(1, 1, bytesOf(`00000000 ${payload}`))]).frames[1];
 
   it.each([
-    ['another service', '02 03 0050 61'],
+    ['another service', '07 03 0050 61'],
+    ['a connection of a listener that names none', '06 01 0050 7f00'],
     ['no such kind', '01 02 0050 61'],
     ['an IPv4 address of 3 bytes', '01 01 0050 7f0000'],
     ['an IPv4 address of 5 bytes', '01 01 0050 7f00000101'],
@@ -189,7 +221,7 @@ describe('OPEN with a target that this version cannot dial', () => {
       'open',
       1,
       0,
-      { kind: 'name', name: host, port: 0 },
+      { service: 'tcp', target: { kind: 'name', name: host, port: 0 } },
     ]);
   });
 });

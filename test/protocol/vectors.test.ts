@@ -249,9 +249,36 @@ describe('HTTP links of appendix A', () => {
 describe('frames of appendix A', () => {
   const frames: [string, (encoder: RecordEncoder) => void][] = [
     ['frame.hello', (to) => to.hello(1024, 1)],
-    ['frame.open.ipv4', (to) => to.open(1, 262_144, ipTarget('192.0.2.1', 443))],
-    ['frame.open.name', (to) => to.open(3, 262_144, { kind: 'name', name: 'example.org', port: 80 })],
-    ['frame.open.ipv6', (to) => to.open(5, 262_144, ipTarget('2001:db8::1', 443))],
+    ['frame.open.ipv4', (to) => to.open(1, 262_144, { service: 'tcp', target: ipTarget('192.0.2.1', 443) })],
+    [
+      'frame.open.name',
+      (to) => to.open(3, 262_144, { service: 'tcp', target: { kind: 'name', name: 'example.org', port: 80 } }),
+    ],
+    ['frame.open.ipv6', (to) => to.open(5, 262_144, { service: 'tcp', target: ipTarget('2001:db8::1', 443) })],
+    [
+      'frame.open.udp',
+      (to) => to.open(7, 0, { service: 'udp', target: { kind: 'ip', ip: new Uint8Array(4), port: 0 } }),
+    ],
+    ['frame.open.udp-connected', (to) => to.open(9, 0, { service: 'udp', target: ipTarget('192.0.2.1', 51_820) })],
+    [
+      'frame.open.resolver',
+      (to) => to.open(11, 65_536, { service: 'resolver', target: { kind: 'ip', ip: new Uint8Array(4), port: 0 } }),
+    ],
+    [
+      'frame.open.tcp-listener',
+      (to) => to.open(13, 0, { service: 'tcp-listener', target: ipTarget('127.0.0.1', 8080) }),
+    ],
+    [
+      'frame.open.accepted',
+      (to) => to.open(2, 65_536, { service: 'accepted', target: ipTarget('192.0.2.7', 49_152), listener: 13 }),
+    ],
+    ['frame.opened.listener', (to) => to.opened(13, 0, ipTarget('127.0.0.1', 8080))],
+    ['frame.datagram.connected', (to) => to.datagram(9, undefined, Buffer.from('ping'))],
+    ['frame.datagram.ipv4', (to) => to.datagram(7, ipTarget('192.0.2.1', 53), Buffer.from('ping'))],
+    [
+      'frame.datagram.name',
+      (to) => to.datagram(7, { kind: 'name', name: 'example.org', port: 53 }, Buffer.from('ping')),
+    ],
     ['frame.opened', (to) => to.opened(1, 262_144)],
     ['frame.open-failed', (to) => to.openFailed(3, 'dial-refused')],
     [
@@ -283,6 +310,8 @@ describe('frames of appendix A', () => {
     expect(read).toEqual(naiveDecode(Buffer.concat(all)));
     // DATA is two: its header and its payload.
     expect(read.frames).toHaveLength(all.length + 1);
+    // Among numbered frames a datagram is one that is skipped.
+    expect(read.frames.filter(([type]) => type === 'ignorable')).toHaveLength(4);
   });
 });
 
@@ -303,6 +332,8 @@ describe('records of appendix A', () => {
     ['record.first', { isNumbered: true, mayWait: false, acknowledged: undefined }, ['frame.hello', 'frame.open.ipv4']],
     ['record.acknowledgement', { isNumbered: false, mayWait: false, acknowledged }, []],
     ['record.may-wait', { isNumbered: true, mayWait: true, acknowledged }, ['frame.data']],
+    ['record.datagram', { isNumbered: false, mayWait: false, acknowledged: undefined }, ['frame.datagram.connected']],
+    ['record.datagram.acknowledges', { isNumbered: false, mayWait: false, acknowledged }, ['frame.datagram.connected']],
     ['record.empty', { isNumbered: true, mayWait: false, acknowledged: undefined }, []],
   ];
 

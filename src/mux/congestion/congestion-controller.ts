@@ -36,6 +36,14 @@ const BIDIRECTIONAL_LAST_RECORD_SHARE = 0.95;
 /** Frames. Two records may be in flight on any path: else it is idle until the first is acknowledged. */
 const MIN_WINDOW_FRAMES = 1.5;
 
+/** Datagrams that go out before anything is known of the path, bytes. */
+const FIRST_DATAGRAM_BYTES = 2_800;
+
+/** What may wait on the path, ms, where it is slow: more would delay the next datagram by as much. */
+const DATAGRAM_QUEUE_MS = 30;
+/** On long paths, in place of that: the window must be able to grow. */
+const MOST_DATAGRAM_ROUND_TRIPS = 2;
+
 /** An acknowledgement may wait while no more is in flight, bytes: so much may have to be kept 10 ms longer. */
 const MAY_WAIT_BYTES = 16 * 1024;
 
@@ -123,6 +131,27 @@ export class CongestionController {
     if (this.rate.bytesPerMs === 0) return this.initialBytes;
     const least = MIN_WINDOW_FRAMES * path.frameBytes();
     return Math.min(config.maxInFlightBytes, Math.max(least, this.gain * path.fullBytes()));
+  }
+
+  /**
+   * The same for datagrams: what is in flight cannot be dropped any more, so no more is than keeps the path busy, and
+   * little before the path is known.
+   */
+  datagramWindow(): number {
+    if (this.rate.bytesPerMs === 0) return Math.min(this.initialBytes, FIRST_DATAGRAM_BYTES);
+    const rate = this.steadyRate;
+    const window = this.urgentWindow();
+    return rate === undefined ? window : Math.min(window, Math.max(1, rate * this.datagramMs()));
+  }
+
+  private datagramMs(): number {
+    const { minRttMs } = this.delay;
+    return Math.max(minRttMs + DATAGRAM_QUEUE_MS, MOST_DATAGRAM_ROUND_TRIPS * minRttMs);
+  }
+
+  /** The delivery rate, bytes a millisecond, once the path was full; undefined before. */
+  get steadyRate(): number | undefined {
+    return this.startup.isActive ? undefined : this.deliveryRate;
   }
 
   private get gain(): number {

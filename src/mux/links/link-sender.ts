@@ -11,6 +11,7 @@ import {
   type RecordHeader,
 } from '../../protocol/record-header.ts';
 import type { SentStamp } from '../congestion/congestion-controller.ts';
+import { DatagramLink } from './datagram-link.ts';
 import { KeptRecords, type RecordPart } from './kept-records.ts';
 import { LateCopies } from './late-copies.ts';
 import { fastestLink } from './link-choice.ts';
@@ -57,10 +58,21 @@ export interface RecordSource {
   trackTopics(isWanted: boolean): void;
   pollRecord(now: number, maxBytes?: number, frameBytes?: number): readonly Piece[] | undefined;
   pollUrgent(now: number, maxBytes: number, frameBytes: number): readonly Piece[] | undefined;
+  /** Datagrams wait. */
+  readonly hasDatagrams: boolean;
+  pollDatagrams(now: number, room: RecordRoom, isLast: boolean): readonly Piece[] | undefined;
+}
+
+interface RecordRoom {
+  readonly maxBytes: number;
+  readonly frameBytes: number;
+  readonly bytesPerMs: number | undefined;
 }
 
 /** What only several links need. */
 interface Several {
+  /** By which datagrams go. */
+  readonly datagrams: DatagramLink;
   readonly order: RecordOrder;
   readonly copies: LateCopies;
   readonly quiet: QuietLink;
@@ -104,6 +116,7 @@ export class LinkSender {
     this.links = this.links.concat(link);
     if (this.links.length < 2) return;
     this.several ??= {
+      datagrams: new DatagramLink(),
       order: new RecordOrder(this.kept.lastNumber),
       copies: new LateCopies(),
       quiet: new QuietLink(),
@@ -171,7 +184,26 @@ export class LinkSender {
     link.setLeaving(link.isSpent && this.mux.mayHaveLinks, now);
     if (waiting !== undefined && !this.mayRetransmit(link, now)) return this.pollAcknowledgement(link, now);
     if (waiting !== undefined) return this.sendAgain(link, this.cutWaiting(link, waiting), now);
-    return this.pollNew(link, now) ?? this.pollAcknowledgement(link, now);
+    return (
+      this.pollDatagrams(link, now, false) ??
+      this.pollNew(link, now) ??
+      this.pollDatagrams(link, now, true) ??
+      this.pollAcknowledgement(link, now)
+    );
+  }
+
+  /** @param isLast nothing else is to be sent */
+  private pollDatagrams(link: SessionLink, now: number, isLast: boolean): Outgoing | undefined {
+    if (!this.mux.hasDatagrams || link.congestion.inFlightBytes >= link.congestion.datagramWindow()) return undefined;
+    const { frameBytes, recordBytes } = this.sizesOf(link);
+    const room = { maxBytes: recordBytes, frameBytes, bytesPerMs: link.congestion.steadyRate };
+    const pieces = this.mux.pollDatagrams(now, room, isLast);
+    if (pieces === undefined) return undefined;
+    const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    const mayWait = this.several === undefined && this.mux.peerKnowsMayWait && link.congestion.mayWait(bytes, now);
+    link.onDatagramsSent(bytes, now, mayWait);
+    const acknowledged = link.acks.isPending ? link.acks.take(now) : undefined;
+    return { link, message: prependRecordHeader({ isNumbered: false, mayWait, acknowledged }, pieces) };
   }
 
   /** If the session is over, GO_AWAY follows the last of them. */
@@ -232,11 +264,19 @@ export class LinkSender {
     for (const link of this.links) if (now >= link.lateAt && this.hasOther(link)) link.handOver();
     return (
       this.pollAgain(now) ??
+      this.pollDatagramsOfSeveral(several, now, false) ??
       this.pollUrgent(several, now) ??
       this.pollCopy(several, now) ??
       this.pollBulk(several, now) ??
+      this.pollDatagramsOfSeveral(several, now, true) ??
       this.pollHousekeeping(now)
     );
+  }
+
+  private pollDatagramsOfSeveral({ datagrams }: Several, now: number, isLast: boolean): Outgoing | undefined {
+    if (!this.mux.hasDatagrams) return undefined;
+    const link = datagrams.choose(this.links, isUsable, now);
+    return link && !link.isFull ? this.pollDatagrams(link, now, isLast) : undefined;
   }
 
   private hasOther(link: SessionLink): boolean {

@@ -48,7 +48,10 @@ const RECORD_BYTES = 40;
 const COMPACT_AT = 256;
 
 interface InFlight {
-  readonly part: RecordPart;
+  /** Undefined: datagrams, which are not sent again. */
+  readonly part: RecordPart | undefined;
+  /** bytes */
+  readonly length: number;
   readonly stamp: SentStamp;
 }
 
@@ -149,17 +152,26 @@ export class SessionLink {
 
   /** The part goes out now. */
   onSent(part: RecordPart, now: number, mayWait: boolean): SentStamp {
+    part.copies += 1;
+    this.lastSent = part.record.number;
+    return this.putInFlight(part, part.length, now, mayWait);
+  }
+
+  /** A record of datagrams goes out now: it has a position, and no number. */
+  onDatagramsSent(bytes: number, now: number, mayWait: boolean): SentStamp {
+    return this.putInFlight(undefined, bytes, now, mayWait);
+  }
+
+  private putInFlight(part: RecordPart | undefined, length: number, now: number, mayWait: boolean): SentStamp {
     if (!this.hasInFlight) {
       this.progressAt = now;
       // Nothing was on its way, so nothing could arrive.
       this.newestReceivedMs = Number.NaN;
     }
-    const stamp = this.congestion.onSent(part.length, now, mayWait);
-    part.copies += 1;
-    this.inFlight.push({ part, stamp });
-    this.lastSent = part.record.number;
+    const stamp = this.congestion.onSent(length, now, mayWait);
+    this.inFlight.push({ part, length, stamp });
     this.sentAt = Math.floor(now);
-    this.sentBytes += part.length + RECORD_BYTES;
+    this.sentBytes += length + RECORD_BYTES;
     return stamp;
   }
 
@@ -175,7 +187,8 @@ export class SessionLink {
       const sent = this.inFlight[index];
       if (sent === undefined) break;
       newest = sent.stamp;
-      bytes += this.takeAcked(sent.part);
+      bytes += sent.length;
+      if (sent.part !== undefined) this.takeAcked(sent.part);
     }
     this.forget(count);
     this.progressAt = now;
@@ -206,10 +219,9 @@ export class SessionLink {
     this.congestion.setLongFrames(isForBulk);
   }
 
-  private takeAcked(part: RecordPart): number {
+  private takeAcked(part: RecordPart): void {
     part.copies -= 1;
     this.kept.acknowledge(part);
-    return part.length;
   }
 
   private forget(count: number): void {
@@ -237,12 +249,13 @@ export class SessionLink {
 
   /** What it has in flight counts again. */
   endStall(): void {
-    if (this.stalled) for (const { part } of this.inFlight.slice(this.first)) part.copies += 1;
+    if (this.stalled) for (const { part } of this.inFlight.slice(this.first)) if (part !== undefined) part.copies += 1;
     this.stalled = false;
   }
 
   private giveToOthers(): void {
     for (const { part } of this.inFlight.slice(this.first)) {
+      if (part === undefined) continue;
       part.copies -= 1;
       if (part.copies === 0) this.kept.requeue(part);
     }

@@ -1,15 +1,25 @@
 /** The streams of one session that are not open yet: wanted by this end, or offered by the peer. */
 import { AbortableWait } from '../../async/abortable.ts';
 import { type WireFaultName, WstunError } from '../../errors.ts';
-import type { Opened } from '../../mux/events.ts';
+import type { MuxEvent, Opened } from '../../mux/events.ts';
 import { LazyMap } from '../../mux/lazy-collections.ts';
 import type { MuxSession } from '../../mux/session.ts';
+import { hasBytes, type OpenRequest, type Service, UNSPECIFIED } from '../../protocol/services.ts';
 import { MuxStream } from '../stream/mux-stream.ts';
 import { Offer } from '../stream/offer.ts';
-import type { StreamAcceptor, Target, TunnelStream } from '../stream/stream.ts';
+import type {
+  Association,
+  AssociationHandler,
+  ListenerHandler,
+  ServedListener,
+  TunnelListener,
+} from '../stream/services.ts';
+import type { OfferedStream, StreamAcceptor, Target, TunnelStream } from '../stream/stream.ts';
+import { Associations } from './associations.ts';
 import type { LinkSupervisor } from './link-supervisor.ts';
+import { Listeners } from './listeners.ts';
 import { OpenQueue } from './open-queue.ts';
-import { OpenStreams, type StreamsOwner } from './open-streams.ts';
+import { OpenStreams, type StreamsOwner, type Transferred } from './open-streams.ts';
 
 /** An exit that neither opens nor refuses: its dial and look-up limits add up to 15 s; the rest is for a slow path. */
 const OPEN_ANSWER_MS = 20_000;
@@ -18,12 +28,18 @@ const OPEN_LINK_MS = 10_000;
 
 interface PendingOpen {
   readonly id: number;
-  readonly target: Target;
+  readonly request: OpenRequest;
   readonly since: number;
-  readonly wait: AbortableWait<TunnelStream>;
+  readonly wait: Pick<AbortableWait<unknown>, 'reject' | 'setLimit'>;
+  readonly handleOpened: (bound: Target | undefined) => void;
   /** The link was lost meanwhile. */
   interrupted: boolean;
 }
+
+/** Makes of an opened stream what its opener uses, in the turn in which it was opened. */
+type Create<T> = (id: number, bound: Target | undefined) => T;
+
+const TCP: Pick<OpenRequest, 'service'> = { service: 'tcp' };
 
 export class PendingStreams {
   /** Those that have become open. */
@@ -32,6 +48,8 @@ export class PendingStreams {
   private readonly offers = new LazyMap<number, Offer>();
   /** Only an end that opens streams has one. */
   private queue: OpenQueue | undefined;
+  private readonly associations: Associations;
+  private readonly listeners: Listeners;
 
   constructor(
     private readonly mux: MuxSession,
@@ -39,6 +57,15 @@ export class PendingStreams {
     private readonly owner: StreamsOwner,
   ) {
     this.streams = new OpenStreams(mux, owner);
+    this.associations = new Associations(mux, owner);
+    this.listeners = new Listeners(mux, owner);
+  }
+
+  /** Payload of all streams and datagrams so far. */
+  transferred(): Transferred {
+    const { sent, received } = this.streams.transferred();
+    const datagrams = this.associations.transferred;
+    return { sent: sent + datagrams.sent, received: received + datagrams.received };
   }
 
   // ── opened by this end ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -46,22 +73,54 @@ export class PendingStreams {
   /** As `StreamOpener.open`, on this session. */
   async open(target: Target, signal: AbortSignal): Promise<TunnelStream> {
     if (signal.aborted) throw new WstunError('dial-cancelled');
-    this.queue ??= new OpenQueue((wanted) => this.tryOpen(wanted), this.owner.clock);
+    this.queue ??= new OpenQueue((wanted) => this.tryOpen({ ...TCP, target: wanted }), this.owner.clock);
     const opened = this.queue.open(target, signal);
     // Without a wait the answer is awaited in the same turn.
     const id = typeof opened === 'number' ? opened : await opened;
-    return this.awaitAnswer(id, target, signal);
+    return this.awaitAnswer(id, { ...TCP, target }, signal, () => this.streams.add(id, target));
   }
 
-  handleOpened(id: number): void {
+  /** As ResolverOpener, on this session. */
+  async openResolver(signal: AbortSignal): Promise<TunnelStream> {
+    const request: OpenRequest = { service: 'resolver', target: UNSPECIFIED };
+    return this.openAtOnce(request, signal, (id) => this.streams.add(id, UNSPECIFIED));
+  }
+
+  /** As AssociationOpener, on this session. */
+  openAssociation(target: Target | undefined, handler: AssociationHandler): Association {
+    return this.associations.open('udp', target, handler);
+  }
+
+  /** As ListenerOpener, on this session. */
+  listenUdp(address: Target, handler: AssociationHandler): Association {
+    return this.associations.open('udp-listener', address, handler);
+  }
+
+  /** As ListenerOpener, on this session. */
+  async listenTcp(address: Target, handler: ListenerHandler, signal: AbortSignal): Promise<TunnelListener> {
+    const request: OpenRequest = { service: 'tcp-listener', target: address };
+    return this.openAtOnce(request, signal, (id, bound = address) => this.listeners.add(id, bound, handler));
+  }
+
+  private openAtOnce<T>(request: OpenRequest, signal: AbortSignal, create: Create<T>): Promise<T> {
+    if (signal.aborted) throw new WstunError('dial-cancelled');
+    const opened = this.tryOpen(request);
+    if ('heldUntil' in opened) throw new WstunError('dial-busy');
+    if ('refused' in opened) throw new WstunError(opened.refused);
+    return this.awaitAnswer(opened.stream, request, signal, create);
+  }
+
+  handleOpened(id: number, bound: Target | undefined): void {
     const pending = this.opens.get(id);
-    if (pending === undefined) return;
-    this.queue?.noteAnswered(pending.target);
-    pending.wait.resolve(this.streams.add(id, pending.target));
+    if (pending === undefined) return this.associations.handleOpened(id, bound);
+    if (pending.request.service === 'tcp') this.queue?.noteAnswered(pending.request.target);
+    pending.handleOpened(bound);
   }
 
   handleOpenFailed(id: number, fault: WireFaultName): void {
-    this.opens.get(id)?.wait.reject(new WstunError(fault));
+    const pending = this.opens.get(id);
+    if (pending === undefined) this.associations.handleFailed(id, fault);
+    else pending.wait.reject(new WstunError(fault));
   }
 
   /** The link was lost or replaced. */
@@ -71,27 +130,28 @@ export class PendingStreams {
 
   /** Gives up all streams that have no answer yet. */
   cancelOpens(fault: WireFaultName): void {
-    for (const { id, target, wait } of [...this.opens.values()]) this.cancelOpen(id, target, wait, fault);
+    for (const pending of [...this.opens.values()]) this.cancelOpen(pending, fault);
   }
 
-  private tryOpen(target: Target): Opened {
-    const opened = this.mux.open(target, this.owner.clock.now());
+  private tryOpen({ target, ...more }: OpenRequest): Opened {
+    const opened = this.mux.open(target, this.owner.clock.now(), more);
     if ('refused' in opened && opened.refused === 'out-of-ids') this.owner.handleOutOfIds();
     this.owner.scheduleFlush();
     return opened;
   }
 
-  private awaitAnswer(id: number, target: Target, signal: AbortSignal): Promise<TunnelStream> {
+  private awaitAnswer<T>(id: number, request: OpenRequest, signal: AbortSignal, create: Create<T>): Promise<T> {
     const { clock } = this.owner;
-    const wait = new AbortableWait<TunnelStream>({
+    const wait = new AbortableWait<T>({
       clock,
       signal,
       limitMs: OPEN_LINK_MS,
       onExpired: () => this.checkOpen(pending),
-      onAbort: (aborted) => this.cancelOpen(id, target, aborted, 'dial-cancelled'),
+      onAbort: (aborted) => this.cancelOpen({ id, request, wait: aborted }, 'dial-cancelled'),
       onSettled: () => this.opens.delete(id),
     });
-    const pending: PendingOpen = { id, target, since: clock.now(), wait, interrupted: false };
+    const handleOpened = (bound: Target | undefined) => wait.resolve(create(id, bound));
+    const pending: PendingOpen = { id, request, since: clock.now(), wait, handleOpened, interrupted: false };
     if (!wait.isOver) this.opens.set(id, pending);
     return wait.promise;
   }
@@ -99,13 +159,13 @@ export class PendingStreams {
   private checkOpen(pending: PendingOpen): void {
     const now = this.owner.clock.now();
     const fault = this.faultOfOpen(pending, now);
-    if (fault !== undefined) return this.cancelOpen(pending.id, pending.target, pending.wait, fault);
+    if (fault !== undefined) return this.cancelOpen(pending, fault);
     pending.wait.setLimit(this.nextCheck(pending, now) - now);
   }
 
-  private cancelOpen(id: number, target: Target, wait: AbortableWait<TunnelStream>, fault: WireFaultName): void {
+  private cancelOpen({ id, request, wait }: Pick<PendingOpen, 'id' | 'request' | 'wait'>, fault: WireFaultName): void {
     this.mux.reset(id, 'dial-cancelled', this.owner.clock.now());
-    this.queue?.noteGivenUp(target);
+    if (request.service === 'tcp') this.queue?.noteGivenUp(request.target);
     this.owner.scheduleFlush();
     wait.reject(new WstunError(fault));
   }
@@ -128,17 +188,16 @@ export class PendingStreams {
 
   // ── offered by the peer ────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** @param peer the name of the access entry at the other end */
-  handleOffer(id: number, target: Target, peer: string, acceptor: StreamAcceptor): void {
-    const offer = new Offer('tcp', target, peer, {
-      accept: () => this.acceptOffer(id, target),
-      acceptAssociation: () => {
-        throw new WstunError('internal', 'not yet');
-      },
-      acceptListener: () => {
-        throw new WstunError('internal', 'not yet');
-      },
+  /**
+   * @param peer the name of the access entry at the other end
+   * @param acceptor of an exit; a client takes only what its listeners have accepted
+   */
+  handleOffer(id: number, request: OpenRequest, peer: string, acceptor: StreamAcceptor | undefined): void {
+    const { service, target, listener } = request;
+    const offer = new Offer(service, target, peer, {
+      ...this.answersOf(id, service, target),
       refuse: (fault) => {
+        this.associations.dropEarly(id);
         this.mux.refuse(id, fault);
         this.owner.scheduleFlush();
       },
@@ -149,12 +208,73 @@ export class PendingStreams {
       },
     });
     this.offers.set(id, offer);
-    acceptor.handleOffer(offer);
+    if (acceptor !== undefined) acceptor.handleOffer(offer);
+    else this.listeners.handleConnection(listener ?? 0, offer);
+  }
+
+  private answersOf(
+    id: number,
+    service: Service,
+    target: Target,
+  ): Pick<OfferedStream, 'accept' | 'acceptAssociation' | 'acceptListener'> {
+    return {
+      accept: () => {
+        if (!hasBytes(service)) throw new WstunError('internal', `${service} has no bytes`);
+        return this.acceptOffer(id, target);
+      },
+      acceptAssociation: (handler, bound) => this.acceptAssociation(id, handler, bound),
+      acceptListener: (bound) => this.acceptListener(id, bound),
+    };
+  }
+
+  private acceptAssociation(id: number, handler: AssociationHandler, bound: Target | undefined): Association {
+    if (!this.mux.accept(id, this.owner.clock.now(), bound)) return { send: () => {}, close: () => {} };
+    this.owner.scheduleFlush();
+    return this.associations.serve(id, handler);
+  }
+
+  private acceptListener(id: number, bound: Target): ServedListener {
+    const isGone = !this.mux.accept(id, this.owner.clock.now(), bound);
+    this.owner.scheduleFlush();
+    return {
+      open: async (remote, signal) => {
+        if (isGone) throw new WstunError('dial-cancelled');
+        const request: OpenRequest = { service: 'accepted', target: remote, listener: id };
+        return this.openAtOnce(request, signal, (stream) => this.streams.add(stream, remote));
+      },
+      close: (fault) => {
+        this.mux.reset(id, fault, this.owner.clock.now());
+        this.owner.scheduleFlush();
+      },
+    };
   }
 
   /** The peer has given the stream up, or the session has ended. */
   cancelOffer(id: number): void {
+    this.associations.dropEarly(id);
     this.offers.get(id)?.cancel();
+  }
+
+  // ── events of the session ──────────────────────────────────────────────────────────────────────────────────────────
+
+  handleDatagram({ stream, content, address }: Extract<MuxEvent, { type: 'datagram' }>): void {
+    this.associations.handleDatagram(stream, content, address);
+  }
+
+  handleFinish(event: Extract<MuxEvent, { type: 'finish' }>): void {
+    const { stream } = event;
+    if (this.mux.hasStreamBytes(stream)) return this.streams.handleEvent(event);
+    this.associations.handleFinish(stream);
+    this.listeners.handleEnd(stream, 'listen-not-allowed');
+    this.cancelOffer(stream);
+  }
+
+  handleReset(event: Extract<MuxEvent, { type: 'reset' }>): void {
+    const { stream, fault } = event;
+    this.streams.handleEvent(event);
+    this.associations.handleFailed(stream, fault);
+    this.listeners.handleEnd(stream, fault);
+    this.cancelOffer(stream);
   }
 
   private acceptOffer(id: number, target: Target): TunnelStream {

@@ -17,9 +17,11 @@ import type { SessionLink } from '../../mux/links/session-link.ts';
 import { ResumableSession } from '../../mux/resumable-session.ts';
 import type { MuxSession } from '../../mux/session.ts';
 import type { Logger } from '../../observability/logger.ts';
+import type { OpenRequest } from '../../protocol/services.ts';
 import type { LinkCloseReason, Message, MessageLink } from '../../transport/message-link.ts';
 import type { EndedLink, LinkEnd, LinkUse } from '../reconnect/link-limits.ts';
 import type { MuxStream } from '../stream/mux-stream.ts';
+import type { SessionServices } from '../stream/services.ts';
 import type { StreamAcceptor, Target, TunnelStream } from '../stream/stream.ts';
 import { CarryingLink, type CarryingLinkOwner } from './carrying-link.ts';
 import { LinkSupervisor, type SupervisorOwner } from './link-supervisor.ts';
@@ -34,7 +36,7 @@ export interface SessionOptions {
   readonly replayMemory: RetransmitMemory;
   readonly logger: Logger;
   readonly clock?: Clock | undefined;
-  /** Takes the peer's offers; a client's end has none, and refuses them. */
+  /** Takes the peer's offers; a client's end has none, and takes what its listeners accept. */
   readonly acceptor?: StreamAcceptor;
 }
 
@@ -160,7 +162,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
 
   /** Payload of all its streams so far. */
   get transferred(): Transferred {
-    return this.pending?.streams.transferred() ?? NOTHING;
+    return this.pending?.transferred() ?? NOTHING;
   }
 
   /** The oldest of its links. */
@@ -412,6 +414,11 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     return this.pendingStreams.open(target, signal);
   }
 
+  /** What it carries beside TCP connections that this end asks for. */
+  get services(): SessionServices {
+    return this.pendingStreams;
+  }
+
   /** Gives up all streams that have no answer yet. */
   cancelOpens(fault: WireFaultName): void {
     this.pending?.cancelOpens(fault);
@@ -507,18 +514,20 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     switch (event.type) {
       case 'data':
       case 'writable':
-      case 'finish':
       case 'finish-sent':
         return this.pending?.streams.handleEvent(event);
+      case 'finish':
+        return this.pending?.handleFinish(event);
       case 'reset':
-        this.pending?.streams.handleEvent(event);
-        return this.pending?.cancelOffer(event.stream);
+        return this.pending?.handleReset(event);
+      case 'datagram':
+        return this.pending?.handleDatagram(event);
       case 'opened':
-        return this.pending?.handleOpened(event.stream);
+        return this.pending?.handleOpened(event.stream, event.bound);
       case 'open-failed':
         return this.pending?.handleOpenFailed(event.stream, event.fault);
       case 'offer':
-        return this.handleOffer(event.stream, event.target);
+        return this.handleOffer(event.stream, event.request);
       case 'cancelled':
         return this.pending?.cancelOffer(event.stream);
       case 'established':
@@ -542,11 +551,8 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     this.session.limitLinks(maxBytes === 0 ? Number.POSITIVE_INFINITY : maxBytes, Number.POSITIVE_INFINITY);
   }
 
-  private handleOffer(id: number, target: Target): void {
-    const { acceptor } = this.options;
-    const { peer = '' } = this.owner;
-    if (acceptor === undefined) this.mux.refuse(id, 'dial-not-allowed');
-    else this.pendingStreams.handleOffer(id, target, peer, acceptor);
+  private handleOffer(id: number, request: OpenRequest): void {
+    this.pendingStreams.handleOffer(id, request, this.owner.peer ?? '', this.options.acceptor);
   }
 
   // ── the end ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,13 @@ import type { SessionDialer, Way } from '../dial/session-dialer.ts';
 import { Backoff } from '../reconnect/backoff.ts';
 import { type LearntLimit, LinkLimits, type LinkUse } from '../reconnect/link-limits.ts';
 import { type FailureDecision, isFinal, Outage } from '../reconnect/outage.ts';
+import type {
+  Association,
+  AssociationHandler,
+  ListenerHandler,
+  SessionServices,
+  TunnelListener,
+} from '../stream/services.ts';
 import type { StreamOpener, Target, TunnelStream } from '../stream/stream.ts';
 import { ClientHistory } from './client-history.ts';
 import { type TunnelStatus, tunnelStatus } from './client-status.ts';
@@ -66,7 +73,7 @@ interface LostSession {
   readonly draining?: ReconnectingSession;
 }
 
-export class TunnelClient implements StreamOpener {
+export class TunnelClient implements StreamOpener, SessionServices {
   private readonly backoff = new Backoff();
   private readonly replayMemory = new RetransmitMemory(PROCESS_RETRANSMIT_BYTES);
   private readonly limits: LinkLimits;
@@ -105,9 +112,40 @@ export class TunnelClient implements StreamOpener {
   }
 
   async open(target: Target, signal: AbortSignal): Promise<TunnelStream> {
-    const { current } = this;
-    const session = current?.isUsable ? current.driver : await this.awaitSession(signal);
+    const session = this.usable ?? (await this.awaitSession(signal));
     return session.open(target, signal);
+  }
+
+  async openResolver(signal: AbortSignal): Promise<TunnelStream> {
+    const session = this.usable ?? (await this.awaitSession(signal));
+    return session.services.openResolver(signal);
+  }
+
+  async listenTcp(address: Target, handler: ListenerHandler, signal: AbortSignal): Promise<TunnelListener> {
+    const session = this.usable ?? (await this.awaitSession(signal));
+    return session.services.listenTcp(address, handler, signal);
+  }
+
+  openAssociation(target: Target | undefined, handler: AssociationHandler): Association {
+    return this.servicesAtOnce().openAssociation(target, handler);
+  }
+
+  listenUdp(address: Target, handler: AssociationHandler): Association {
+    return this.servicesAtOnce().listenUdp(address, handler);
+  }
+
+  private get usable(): SessionDriver | undefined {
+    return this.current?.isUsable ? this.current.driver : undefined;
+  }
+
+  /** Of the session as it is: datagrams do not wait for a link, but an association outlives one. */
+  private servicesAtOnce(): SessionServices {
+    const { current } = this;
+    if (current === undefined || !current.wasEstablished || this.history.closingAt !== undefined) {
+      current?.reconnectNow('stream-waiting');
+      throw new WstunError('not-connected');
+    }
+    return current.driver.services;
   }
 
   /** Every session dials now, where the reason is one for it. */

@@ -83,6 +83,9 @@ export interface ListenerOpener {
   listenUdp(address: Target, handler: AssociationHandler): Association;
 }
 
+/** All of these that a client's session has. */
+export interface SessionServices extends AssociationOpener, ResolverOpener, ListenerOpener {}
+
 /** A TCP listener, as the exit sees it: it offers connections to the client. */
 export interface ServedListener {
   /** Resolves when the client has taken the connection. Rejects with a WstunError, within 20 s. */

@@ -1,8 +1,9 @@
 /** Records what a FrameDecoder hands on, in a form that does not depend on where its input was cut. */
 import { FrameDecoder, type FrameHandler, type Violation } from '../../../src/protocol/frame-decoder.ts';
+import type { OpenRequest } from '../../../src/protocol/services.ts';
 import type { Target } from '../../../src/protocol/target.ts';
 
-export type LoggedFrame = readonly (string | number | Target | undefined)[];
+export type LoggedFrame = readonly (string | number | Target | OpenRequest | undefined)[];
 
 export class FrameLog implements FrameHandler {
   readonly frames: LoggedFrame[] = [];
@@ -28,9 +29,10 @@ export class FrameLog implements FrameHandler {
 
   handleHello = (version: number, maxStreams: number, features: number): Violation =>
     this.log('hello', version, maxStreams, features);
-  handleOpen = (stream: number, credit: number, target: Target | undefined): Violation =>
-    this.log('open', stream, credit, target);
-  handleOpened = (stream: number, credit: number): Violation => this.log('opened', stream, credit);
+  handleOpen = (stream: number, credit: number, request: OpenRequest | undefined): Violation =>
+    this.log('open', stream, credit, request);
+  handleOpened = (stream: number, credit: number, bound: Target | undefined): Violation =>
+    bound === undefined ? this.log('opened', stream, credit) : this.log('opened', stream, credit, bound);
   handleOpenFailed = (stream: number, code: number): Violation => this.log('open-failed', stream, code);
   handleDataHeader = (stream: number, length: number): Violation => this.log('data', stream, length);
   handleCredit = (stream: number, increment: number): Violation => this.log('credit', stream, increment);

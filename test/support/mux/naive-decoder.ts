@@ -2,6 +2,8 @@
  * A twin of the frame decoder, written from docs/protocol.md §4 alone and as plainly as can be: the whole input at
  * once, text for types, no state but a position. It defines what FrameDecoder must answer.
  */
+import type { OpenRequest, Service } from '../../../src/protocol/services.ts';
+import type { Target } from '../../../src/protocol/target.ts';
 import type { Decoded, LoggedFrame } from './frame-log.ts';
 
 interface Rule {
@@ -15,7 +17,7 @@ const exactly = (n: number) => (length: number) => length === n;
 const RULES: Readonly<Record<string, Rule>> = {
   '00': { name: 'hello', lengths: (n) => n >= 8 && n <= 1024, needsStream: false },
   '01': { name: 'open', lengths: (n) => n >= 9 && n <= 263, needsStream: true },
-  '02': { name: 'opened', lengths: exactly(4), needsStream: true },
+  '02': { name: 'opened', lengths: (n) => n === 4 || n === 11 || n === 23, needsStream: true },
   '03': { name: 'open-failed', lengths: exactly(2), needsStream: true },
   '04': { name: 'data', lengths: (n) => n <= 65511, needsStream: true },
   '05': { name: 'credit', lengths: exactly(4), needsStream: true },
@@ -26,6 +28,16 @@ const RULES: Readonly<Record<string, Rule>> = {
   '0a': { name: 'go-away', lengths: exactly(6), needsStream: false },
   '81': { name: 'links', lengths: exactly(5), needsStream: false },
 };
+
+const SERVICES: readonly (Service | undefined)[] = [
+  undefined,
+  'tcp',
+  'udp',
+  'resolver',
+  'tcp-listener',
+  'udp-listener',
+  'accepted',
+];
 
 export function naiveDecode(input: Uint8Array): Decoded {
   const hex = Buffer.from(input).toString('hex');
@@ -60,8 +72,16 @@ export function naiveDecode(input: Uint8Array): Decoded {
       case 'hello':
         return [name, number(body, 2), number(body + 4, 4), number(body + 2, 2)];
       case 'open':
-        return [name, stream, number(body, 4), target(body, length)];
+        return [name, stream, number(body, 4), request(body, length)];
       case 'opened':
+        return length === 4
+          ? [name, stream, number(body, 4)]
+          : [
+              name,
+              stream,
+              number(body, 4),
+              ...bound(number(body + 4, 1), number(body + 5, 2), body + 7, body + length),
+            ];
       case 'credit':
         return [name, stream, number(body, 4)];
       case 'open-failed':
@@ -78,12 +98,25 @@ export function naiveDecode(input: Uint8Array): Decoded {
     }
   }
 
-  function target(body: number, length: number): LoggedFrame[3] {
-    const host = input.slice(body + 8, body + length);
-    const port = number(body + 6, 2);
-    const kinds = `${number(body + 4, 1)} ${number(body + 5, 1)} ${host.length}`;
-    if (kinds === '1 1 4' || kinds === '1 4 16') return { kind: 'ip', ip: Uint8Array.from(host), port };
-    if (kinds.startsWith('1 3 ')) return { kind: 'name', name: String.fromCharCode(...host), port };
-    return undefined;
+  function request(body: number, length: number): OpenRequest | undefined {
+    const service = SERVICES[number(body + 4, 1)];
+    const before = service === 'accepted' ? 4 : 0;
+    if (service === undefined || length < 8 + before) return undefined;
+    const found = target(number(body + 5, 1), number(body + 6, 2), body + 8 + before, body + length);
+    if (found === undefined) return undefined;
+    return before === 0 ? { service, target: found } : { service, target: found, listener: number(body + 8, 4) };
+  }
+
+  function target(kind: number, port: number, from: number, to: number): Target | undefined {
+    const host = input.slice(from, to);
+    const kinds = `${kind} ${host.length}`;
+    if (kinds === '1 4' || kinds === '4 16') return { kind: 'ip', ip: Uint8Array.from(host), port };
+    if (kind !== 3 || host.length === 0) return undefined;
+    return { kind: 'name', name: String.fromCharCode(...host), port };
+  }
+
+  function bound(kind: number, port: number, from: number, to: number): [Target] | [] {
+    const found = target(kind, port, from, to);
+    return found === undefined ? [] : [found];
   }
 }

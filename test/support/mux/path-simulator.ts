@@ -200,9 +200,9 @@ class End {
   freeAt = 0;
   /** Who is told of small messages that arrive; else they are counted. */
   onEcho: ((now: number) => void) | undefined;
-  private readonly scheduler = new Scheduler();
+  private readonly scheduler = new Scheduler<StreamState>();
   private readonly bulk: StreamState[] = [];
-  private readonly echo = new StreamState(0, TARGET, 'open');
+  private readonly echo = new StreamState(0, 'tcp', TARGET, 'open');
   private echoes: number[] = [];
   private unacked = 0;
   private unackedStamp = NO_STAMP;
@@ -230,7 +230,7 @@ class End {
     this.controller = new CongestionController(config, 0);
     this.echo.sendCredit = Number.MAX_SAFE_INTEGER;
     for (let i = 0; i < streams; i++) {
-      const stream = new StreamState(i + 1, TARGET, 'open');
+      const stream = new StreamState(i + 1, 'tcp', TARGET, 'open');
       stream.sendCredit = Number.MAX_SAFE_INTEGER;
       this.bulk.push(stream);
     }

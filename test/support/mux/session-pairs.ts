@@ -174,7 +174,7 @@ class PureEnd implements ComplianceEnd, StreamOwner {
       case 'open-failed':
         return this.answer(event);
       case 'offer':
-        return this.offer(event.stream, event.target);
+        return this.offer(event.stream, event.request.target);
       case 'ended':
         return this.setup.onEnd(this.role, event.fault);
       case 'established':

@@ -50,8 +50,8 @@ const failed = fc.tuple(stream, fault);
 /** Any frame but HELLO. */
 export const writtenFrames: fc.Arbitrary<WrittenFrame> = fc.oneof(
   fc.tuple(stream, amount, targets).map(([id, credit, target]) => ({
-    write: (to: RecordEncoder) => to.open(id, credit, target),
-    read: [['open', id, credit, target]],
+    write: (to: RecordEncoder) => to.open(id, credit, { service: 'tcp', target }),
+    read: [['open', id, credit, { service: 'tcp' as const, target }]],
   })),
   opened.map(([id, credit]) => ({
     write: (to: RecordEncoder) => to.opened(id, credit),

@@ -1,0 +1,120 @@
+/**
+ * Datagrams of one association that wait to be sent (docs/protocol.md §7.1): the oldest are dropped, so that none is
+ * delivered late. Takes turns with those of other associations. Pure.
+ */
+import { type Piece, release } from '../memory/pieces.ts';
+import type { Target } from '../protocol/target.ts';
+import { Codel } from './codel.ts';
+
+/** One that has waited so long, ms, is of no use to a call or a game, and its sender has sent it again. */
+export const LONGEST_WAIT_MS = 250;
+
+/** Of one association, bytes: a full window of a transfer at 20 Mbit/s and 100 ms. One datagram always fits. */
+const MAX_QUEUED_BYTES = 256 * 1024;
+
+/** What a datagram costs beside its content, bytes, about: a frame, an address, and its entry here. */
+const OVERHEAD_BYTES = 64;
+
+/** Removed entries at the front of the list before it is cut. */
+const COMPACT_AT = 256;
+
+export interface QueuedDatagram {
+  /** Undefined where the association is connected. */
+  readonly address: Target | undefined;
+  readonly content: Piece;
+  /** Since when it waits. */
+  readonly at: number;
+}
+
+export class DatagramQueue {
+  bytes = 0;
+  /** For the scheduler. */
+  scheduled = false;
+  deficit = 0;
+  round = 0;
+  /** Datagrams may be sent: the peer knows the association, or will have heard of it by then. */
+  isReady = false;
+  private queued: QueuedDatagram[] = [];
+  private first = 0;
+  private readonly codel = new Codel();
+
+  constructor(readonly stream: number) {}
+
+  get isEmpty(): boolean {
+    return this.first === this.queued.length;
+  }
+
+  get sendable(): boolean {
+    return this.isReady && !this.isEmpty;
+  }
+
+  push(datagram: QueuedDatagram): void {
+    this.queued.push(datagram);
+    this.bytes += sizeOf(datagram);
+    while (this.bytes > MAX_QUEUED_BYTES && this.queued.length - this.first > 1) this.drop();
+  }
+
+  /** What is sent next; call `take` or `trim` next. */
+  get next(): QueuedDatagram | undefined {
+    return this.queued[this.first];
+  }
+
+  take(): void {
+    const next = this.queued[this.first];
+    if (next === undefined) return;
+    this.bytes -= sizeOf(next);
+    this.first += 1;
+    if (this.first < this.queued.length && this.first < COMPACT_AT) return;
+    this.queued = this.first < this.queued.length ? this.queued.slice(this.first) : [];
+    this.first = 0;
+  }
+
+  private drop(): void {
+    const next = this.queued[this.first];
+    if (next !== undefined) release(next.content);
+    this.take();
+  }
+
+  /**
+   * Drops what has waited too long, and what would have by the time that the path has carried what is before it.
+   * @param bytesPerMs of the path; undefined while it is not known
+   */
+  trim(now: number, bytesPerMs: number | undefined): void {
+    for (let next = this.next; next !== undefined; next = this.next) {
+      const waitedMs = now - next.at;
+      if (waitedMs <= LONGEST_WAIT_MS && !this.codel.mustDrop(waitedMs, this.bytes, now)) break;
+      this.drop();
+    }
+    if (bytesPerMs === undefined || bytesPerMs <= 0) return;
+    for (let excess = this.excess(now, bytesPerMs); excess > 0; excess -= 1) this.drop();
+  }
+
+  /** How many of the oldest keep a later one from arriving in time. The newest is never one of them. */
+  private excess(now: number, bytesPerMs: number): number {
+    const oldest = this.next;
+    if (oldest === undefined || now - oldest.at + this.bytes / bytesPerMs <= LONGEST_WAIT_MS) return 0;
+    let excess = 0;
+    let beforeBytes = 0;
+    for (let index = this.first; index < this.queued.length; index++) {
+      const datagram = this.queued[index];
+      if (datagram === undefined) break;
+      beforeBytes += sizeOf(datagram);
+      const spareBytes = (LONGEST_WAIT_MS - (now - datagram.at)) * bytesPerMs;
+      // Of those before it, the oldest go until what is left fits.
+      while (beforeBytes > spareBytes && this.first + excess < index) {
+        const dropped = this.queued[this.first + excess];
+        if (dropped !== undefined) beforeBytes -= sizeOf(dropped);
+        excess += 1;
+      }
+    }
+    return excess;
+  }
+
+  clear(): void {
+    while (!this.isEmpty) this.drop();
+  }
+}
+
+function sizeOf({ content }: QueuedDatagram): number {
+  return content.length + OVERHEAD_BYTES;
+}
