@@ -7,7 +7,7 @@ import type { Target } from '../protocol/target.ts';
 import { Codel } from './codel.ts';
 
 /** One that has waited so long, ms, is of no use to a call or a game, and its sender has sent it again. */
-export const LONGEST_WAIT_MS = 250;
+const LONGEST_WAIT_MS = 250;
 
 /** Of one association, bytes: a full window of a transfer at 20 Mbit/s and 100 ms. One datagram always fits. */
 const MAX_QUEUED_BYTES = 256 * 1024;

@@ -39,6 +39,13 @@ const SERVICES: readonly (Service | undefined)[] = [
   'accepted',
 ];
 
+function targetOf(kind: number, port: number, host: Uint8Array): Target | undefined {
+  const kinds = `${kind} ${host.length}`;
+  if (kinds === '1 4' || kinds === '4 16') return { kind: 'ip', ip: Uint8Array.from(host), port };
+  if (kind !== 3 || host.length === 0) return undefined;
+  return { kind: 'name', name: String.fromCharCode(...host), port };
+}
+
 export function naiveDecode(input: Uint8Array): Decoded {
   const hex = Buffer.from(input).toString('hex');
   const number = (from: number, bytes: number) => Number.parseInt(hex.slice(2 * from, 2 * (from + bytes)), 16);
@@ -102,21 +109,13 @@ export function naiveDecode(input: Uint8Array): Decoded {
     const service = SERVICES[number(body + 4, 1)];
     const before = service === 'accepted' ? 4 : 0;
     if (service === undefined || length < 8 + before) return undefined;
-    const found = target(number(body + 5, 1), number(body + 6, 2), body + 8 + before, body + length);
+    const found = targetOf(number(body + 5, 1), number(body + 6, 2), input.slice(body + 8 + before, body + length));
     if (found === undefined) return undefined;
     return before === 0 ? { service, target: found } : { service, target: found, listener: number(body + 8, 4) };
   }
 
-  function target(kind: number, port: number, from: number, to: number): Target | undefined {
-    const host = input.slice(from, to);
-    const kinds = `${kind} ${host.length}`;
-    if (kinds === '1 4' || kinds === '4 16') return { kind: 'ip', ip: Uint8Array.from(host), port };
-    if (kind !== 3 || host.length === 0) return undefined;
-    return { kind: 'name', name: String.fromCharCode(...host), port };
-  }
-
   function bound(kind: number, port: number, from: number, to: number): [Target] | [] {
-    const found = target(kind, port, from, to);
+    const found = targetOf(kind, port, input.slice(from, to));
     return found === undefined ? [] : [found];
   }
 }

@@ -177,6 +177,7 @@ class PureEnd implements ComplianceEnd, StreamOwner {
         return this.offer(event.stream, event.request.target);
       case 'ended':
         return this.setup.onEnd(this.role, event.fault);
+      case 'datagram':
       case 'established':
       case 'pong':
       case 'peer-draining':
