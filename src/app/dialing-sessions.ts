@@ -1,7 +1,7 @@
 /** Sessions whose streams are dialled from here, within what access control and the limits of the process allow. */
 import { importKeyPair } from '../crypto/x25519.ts';
-import { Exit } from '../exit/exit.ts';
 import { createOwnEndpoints } from '../exit/own-endpoints.ts';
+import { Exit } from '../exit/serving/exit.ts';
 import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../mux/config.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Tally } from '../observability/tally.ts';
@@ -55,7 +55,7 @@ function createDialer({ serving, dialling, ownPorts, logger, refusals }: Dialing
     },
     resolver,
     ...(refusals && { refusals }),
-    ...(dial && { dial }),
+    ...(dial && { dial, udp: false }),
     rulesFor: (peer) => access.rulesFor(peer),
     rateOf: (peer) => access.rateOf(peer),
     quotas: {

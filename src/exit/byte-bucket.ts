@@ -25,6 +25,20 @@ export class ByteBucket {
     return taken;
   }
 
+  /** Whether a datagram may pass now. It is never cut, so one beyond the burst leaves a debt. */
+  takeWhole(bytes: number, rate: number, now: number): boolean {
+    this.refill(rate, now);
+    if (this.tokens < Math.min(bytes, burstOf(rate))) return false;
+    this.tokens -= bytes;
+    return true;
+  }
+
+  /** What passes in any case. The debt is bounded: who caused it has a limit of its own. */
+  spend(bytes: number, rate: number, now: number): void {
+    this.refill(rate, now);
+    this.tokens = Math.max(-burstOf(rate), this.tokens - bytes);
+  }
+
   /** Until `take` gives something, ms, if no one else takes. */
   waitMs(want: number, rate: number, now: number): number {
     this.refill(rate, now);

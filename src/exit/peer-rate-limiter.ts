@@ -1,7 +1,7 @@
 /**
  * The bandwidth of access entries: all streams of an entry share one bucket for each direction, and take turns. Decides
  * when bytes are passed on; tunnel/stream/socket-pipe.ts knows what they are, and how a waiting stream applies
- * back-pressure.
+ * back-pressure. Datagrams do not wait: beyond the rate they are lost.
  */
 import type { Piece } from '../memory/pieces.ts';
 import type { LimiterSink, RateLimiter } from '../tunnel/stream/socket-pipe.ts';
@@ -18,8 +18,10 @@ interface Held {
   readonly sink: LimiterSink;
 }
 
-class SharedRateLimiter implements RateLimiter {
+class SharedRateLimiter implements EntryRateLimiter {
   private readonly bucket = new ByteBucket(performance.now());
+  /** Of datagrams alone, which would otherwise leave nothing for streams: those wait for a whole piece. */
+  private readonly datagrams = new ByteBucket(performance.now());
   /** At most one for each stream, in the order of their turns. */
   private readonly held = new Set<Held>();
   private timer: NodeJS.Timeout | undefined;
@@ -31,6 +33,16 @@ class SharedRateLimiter implements RateLimiter {
     if (this.held.size === 0 && this.rate() === undefined) return sink.deliver(chunk);
     this.held.add({ rest: chunk, sink });
     if (!this.flushing && this.timer === undefined) this.flush();
+  }
+
+  passes(bytes: number): boolean {
+    const rate = this.rate();
+    if (rate === undefined) return true;
+    const now = performance.now();
+    const share = this.held.size > 0 ? rate / 2 : rate;
+    if (!this.datagrams.takeWhole(bytes, share, now)) return false;
+    this.bucket.spend(bytes, rate, now);
+    return true;
   }
 
   private readonly flush = (): void => {
@@ -65,10 +77,15 @@ class SharedRateLimiter implements RateLimiter {
   }
 }
 
+interface EntryRateLimiter extends RateLimiter {
+  /** Whether a datagram may pass; counts it if so. */
+  passes(bytes: number): boolean;
+}
+
 /** From the target, and to it. */
-export interface RateLimiters {
-  readonly fromSocket: RateLimiter;
-  readonly toSocket: RateLimiter;
+interface RateLimiters {
+  readonly fromSocket: EntryRateLimiter;
+  readonly toSocket: EntryRateLimiter;
 }
 
 /** Ms: after this, even the slowest bucket is full again, so a new one is no different. */

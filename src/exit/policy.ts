@@ -7,15 +7,16 @@
  *      each is checked as if the program had asked for it, and a rule may name either
  *   3. the name is resolved once, to the first full name that has addresses; every answer is checked, and one that is
  *      not allowed refuses the target
- *   4. for each address: never the unspecified one, never a port of the exit's own; then what a rule opens; then only
- *      public addresses that are not the exit's own, and not on a port that is closed by default
+ *   4. for each address: never the unspecified one, nor for UDP one of many machines; never a port of the exit's own;
+ *      then what a rule opens; then only public addresses that are not the exit's own, and not on a port that is closed
+ *      by default
  *
  * Rules only ever open more. Addresses are checked and dialled as the same bytes: nothing is resolved twice, so an
  * answer that changes (DNS rebinding) has no effect.
  */
 import type { WireFaultName } from '../errors.ts';
 import { type IpBytes, sameIp, unmapIp } from '../net/ip.ts';
-import { embeddedIpv4, isUnspecified, rangeOf, specialRange } from '../net/special-ranges.ts';
+import { embeddedIpv4, isToMany, isUnspecified, rangeOf, specialRange } from '../net/special-ranges.ts';
 import type { Target } from '../tunnel/stream/stream.ts';
 import { type Rule, ruleAllowsAddress, ruleAllowsName } from './rules.ts';
 import { isSpecialName } from './special-names.ts';
@@ -25,7 +26,7 @@ import { parseHost } from './target-host.ts';
 export interface OwnEndpoints {
   /** Of the machine's interfaces, and its public address where that is known; loopback need not be listed. */
   readonly addresses: readonly IpBytes[];
-  /** TCP ports that lead to this program at any of those addresses: its listeners, and the port of its public URL. */
+  /** Ports that lead to this program at any of those addresses: its listeners, and of TCP that of its public URL. */
   readonly ports: readonly number[];
 }
 
@@ -56,10 +57,21 @@ export type AddressDecision =
   /** In the order given, each once. */
   { readonly kind: 'dial'; readonly addresses: readonly IpBytes[] } | Refusal;
 
-/** Closed unless a rule opens them: mail (25, 465, 587), as spam gets the exit on block lists, and SMB (worms). */
-const CLOSED_PORTS: ReadonlySet<number> = new Set([25, 465, 587, 445]);
+export type Transport = 'tcp' | 'udp';
+
+/**
+ * Closed unless a rule opens them: mail (25, 465, 587), as spam gets the exit on block lists, and SMB (worms). UDP has
+ * the names and datagrams of NetBIOS besides, which tell strangers about a machine. Ports of reflection attacks are
+ * open: no datagram leaves here with a forged source.
+ */
+const CLOSED_PORTS: Readonly<Record<Transport, ReadonlySet<number>>> = {
+  tcp: new Set([25, 465, 587, 445]),
+  udp: new Set([25, 465, 587, 445, 137, 138]),
+};
 
 export interface TargetContext {
+  /** Default: TCP. */
+  readonly transport?: Transport;
   readonly rules: readonly Rule[];
   readonly own: OwnEndpoints;
   /** From the search list of the machine, in the order in which they are tried; the name itself is one of them. */
@@ -116,12 +128,14 @@ export function checkAddresses(answers: readonly IpBytes[], port: number, contex
   return addresses.length === 0 ? refuse('dial-name-failed', 'no address') : { kind: 'dial', addresses };
 }
 
-function reasonAgainst(ip: IpBytes, port: number, { vouched, rules, own }: AddressContext): string | undefined {
+function reasonAgainst(ip: IpBytes, port: number, context: AddressContext): string | undefined {
+  const { transport = 'tcp', vouched, rules, own } = context;
   if (isUnspecified(ip)) return 'unspecified address';
+  if (transport === 'udp' && isToMany(ip)) return 'multicast or broadcast';
   if (own.ports.includes(port) && (rangeOf(ip) === 'loopback' || isOwn(ip, own))) return 'port of this exit';
   if (vouched || rules.some((rule) => ruleAllowsAddress(rule, ip, port))) return undefined;
   if (isOwn(ip, own)) return 'address of this exit';
-  if (CLOSED_PORTS.has(port)) return 'port closed by default';
+  if (CLOSED_PORTS[transport].has(port)) return 'port closed by default';
   return specialRange(ip);
 }
 

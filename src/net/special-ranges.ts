@@ -64,3 +64,10 @@ export function embeddedIpv4(ip: IpBytes): IpBytes | undefined {
 export function isUnspecified(ip: IpBytes): boolean {
   return ip.every((byte) => byte === 0);
 }
+
+/** Multicast (RFC 5771, RFC 4291 §2.7), or the broadcast address; the machine's own networks have others. */
+export function isToMany(address: IpBytes): boolean {
+  const ip = embeddedIpv4(address) ?? unmapIp(address);
+  const [first = 0] = ip;
+  return ip.length === 4 ? (first >= 224 && first < 240) || ip.every((byte) => byte === 255) : first === 255;
+}

@@ -104,3 +104,41 @@ it('EntryLimiter keeps the bucket of an entry without streams for a while, and t
   expect(all.size).toBe(2);
   expect(all.hold('alice', 60_000)).toBe(first);
 });
+
+it('EntryLimiter passes datagrams at the rate, drops what is beyond, and lets none wait', () => {
+  const { toSocket } = limiters().hold('alice');
+  let passed = 0;
+  for (let ms = 0; ms < 2_000; ms++) {
+    // Five times the rate.
+    if (toSocket.passes(500)) passed += 500;
+    vi.advanceTimersByTime(1);
+  }
+  expect(passed).toBeGreaterThan(190_000);
+  expect(passed).toBeLessThan(215_000);
+  expect(limiters().hold('bob').toSocket.passes(65_507)).toBe(true);
+});
+
+it('EntryLimiter passes a datagram that is larger than the burst, and then nothing until its time has passed', () => {
+  const { toSocket } = limiters().hold('alice');
+  expect(toSocket.passes(60_000)).toBe(true);
+  vi.advanceTimersByTime(500);
+  expect(toSocket.passes(100)).toBe(false);
+  vi.advanceTimersByTime(150);
+  expect(toSocket.passes(100)).toBe(true);
+});
+
+it('EntryLimiter gives streams half of the rate beside a flood of datagrams, and both together no more than the rate', async () => {
+  const alice = limiters().hold('alice');
+  const sink = new Sink();
+  alice.toSocket.send(numbered(1_000_000), sink);
+  let datagrams = 0;
+  for (let ms = 0; ms < 4_000; ms++) {
+    if (alice.toSocket.passes(500)) datagrams += 500;
+    await vi.advanceTimersByTimeAsync(1);
+  }
+  sink.gone = true;
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(sink.bytes).toBeGreaterThan(170_000);
+  expect(datagrams).toBeGreaterThan(170_000);
+  expect(sink.bytes + datagrams).toBeLessThan(430_000);
+});

@@ -252,3 +252,34 @@ describe('a name below search domains', () => {
     expect(answers(['10.0.0.5'], 80, [], true)).toBe('dial 10.0.0.5');
   });
 });
+
+describe('UDP', () => {
+  const decide = (host: string, port: number, rules: string[] = []) =>
+    checkAddresses([ip(host)], port, {
+      transport: 'udp',
+      rules: rules.map(parseRule),
+      own: OWN,
+      vouched: false,
+    }).kind;
+
+  it.each<[string, number, string[], string]>([
+    ['1.1.1.1', 53, [], 'dial'],
+    ['1.1.1.1', 443, [], 'dial'],
+    ['1.1.1.1', 137, [], 'refuse'],
+    ['1.1.1.1', 138, [], 'refuse'],
+    ['1.1.1.1', 445, [], 'refuse'],
+    ['1.1.1.1', 137, ['1.1.1.1'], 'dial'],
+    ['10.0.0.1', 53, [], 'refuse'],
+    ['10.0.0.1', 53, ['10.0.0.0/8'], 'dial'],
+    ['192.168.1.5', 53, [], 'refuse'],
+    ['192.168.1.5', 443, ['*'], 'refuse'],
+    ['224.0.0.1', 53, ['*'], 'refuse'],
+    ['239.255.255.250', 1900, ['*'], 'refuse'],
+    ['255.255.255.255', 67, ['*'], 'refuse'],
+    ['ff02::1', 53, ['*'], 'refuse'],
+    ['64:ff9b::e000:1', 53, ['*'], 'refuse'],
+    ['0.0.0.0', 53, ['*'], 'refuse'],
+  ])('to %s port %d with the rules %j: %s', (host, port, rules, expected) => {
+    expect(decide(host, port, rules)).toBe(expected);
+  });
+});

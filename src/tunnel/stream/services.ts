@@ -32,8 +32,8 @@ export interface AssociationHandler {
 export interface Association {
   /** Takes the bytes. @param to needed unless the association is connected; a name is resolved by the exit */
   send(bytes: Uint8Array, to?: Target): void;
-  /** Idempotent. */
-  close(): void;
+  /** Idempotent. @param fault what the other end is told; undefined: it was idle, or is not needed any more */
+  close(fault?: WireFaultName): void;
 }
 
 /** What needs UDP of a client's session. */

@@ -3,7 +3,7 @@
  */
 import { once } from 'node:events';
 import { type Duplex, duplexPair } from 'node:stream';
-import type { WireFaultName } from '../../../src/errors.ts';
+import { type WireFaultName, WstunError } from '../../../src/errors.ts';
 import type { Association, AssociationHandler, ServedListener, Service } from '../../../src/tunnel/stream/services.ts';
 import type { OfferedStream, Target, TunnelStream } from '../../../src/tunnel/stream/stream.ts';
 
@@ -68,6 +68,7 @@ export class FakeOffer implements OfferedStream {
   abandon(): void {
     this.near.destroy();
     this.abort.abort();
+    this.handler?.handleEnd(new WstunError('dial-cancelled'));
   }
 
   /** Whether the exit's end was destroyed before both directions had ended. */
@@ -88,7 +89,7 @@ export class FakeOffer implements OfferedStream {
     this.handleAccepted();
     return {
       send: (bytes, to) => void this.datagrams.push({ bytes, to }),
-      close: () => void this.calls.push('close'),
+      close: (fault) => void this.calls.push(fault === undefined ? 'close' : `close ${fault}`),
     };
   }
 

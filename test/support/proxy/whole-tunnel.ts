@@ -5,8 +5,8 @@
 import { createIdentity } from '../../../src/crypto/keys.ts';
 import { importKeyPair } from '../../../src/crypto/x25519.ts';
 import { WstunError } from '../../../src/errors.ts';
-import { Exit, type ExitOptions } from '../../../src/exit/exit.ts';
 import { parseRule } from '../../../src/exit/rules.ts';
+import { Exit, type ExitOptions } from '../../../src/exit/serving/exit.ts';
 import { expectPlainReads } from '../../../src/memory/pieces.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import type { SessionRequest } from '../../../src/protocol/session-request.ts';

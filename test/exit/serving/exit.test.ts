@@ -1,17 +1,17 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { WstunError } from '../../src/errors.ts';
-import type { Dial } from '../../src/exit/dialer.ts';
-import { Exit, type ExitOptions } from '../../src/exit/exit.ts';
-import type { OwnEndpoints } from '../../src/exit/policy.ts';
-import { createResolver, type Resolver } from '../../src/exit/resolver.ts';
-import { parseRule } from '../../src/exit/rules.ts';
-import { formatIp, type IpBytes, parseIp } from '../../src/net/ip.ts';
-import type { Logger } from '../../src/observability/logger.ts';
-import { type DnsServer, startDnsServer } from '../support/net/dns-server.ts';
-import { closedPort } from '../support/net/tcp.ts';
-import { FakeOffer, nameTarget } from '../support/proxy/fake-offer.ts';
+import { WstunError } from '../../../src/errors.ts';
+import type { Dial } from '../../../src/exit/dialer.ts';
+import type { OwnEndpoints } from '../../../src/exit/policy.ts';
+import { createResolver, type Resolver } from '../../../src/exit/resolver.ts';
+import { parseRule } from '../../../src/exit/rules.ts';
+import { Exit, type ExitOptions } from '../../../src/exit/serving/exit.ts';
+import { formatIp, type IpBytes, parseIp } from '../../../src/net/ip.ts';
+import type { Logger } from '../../../src/observability/logger.ts';
+import { type DnsServer, startDnsServer } from '../../support/net/dns-server.ts';
+import { closedPort } from '../../support/net/tcp.ts';
+import { FakeOffer, nameTarget } from '../../support/proxy/fake-offer.ts';
 
 const ip = (text: string) => parseIp(text)!;
 
@@ -324,12 +324,12 @@ describe('pending dials', () => {
     const three = offerTo(exit, '127.0.0.1', 1);
     expect(await three.refused).toBe('dial-busy');
     const other = offerTo(exit, '127.0.0.1', 1, 'phone');
-    expect(exit.counters().pending).toBe(3);
+    await vi.waitFor(() => expect(exit.counters().pending).toBe(3));
     one.abandon();
     await one.released;
     expect(one.calls).toEqual(['refuse dial-cancelled', 'release']);
     const four = offerTo(exit, '127.0.0.1', 1);
-    expect(exit.counters().pending).toBe(3);
+    await vi.waitFor(() => expect(exit.counters().pending).toBe(3));
     for (const offer of [two, four, other]) offer.abandon();
     await Promise.all([two.released, four.released, other.released]);
     expect(exit.counters()).toMatchObject({ pending: 0, open: 0 });
@@ -382,7 +382,7 @@ describe('a client that gives up', () => {
   });
 
   it('the exit leaves no socket when the client gives up just as the dial succeeds, and releases the offer after that', async () => {
-    const { createDialer } = await import('../../src/exit/dialer.ts');
+    const { createDialer } = await import('../../../src/exit/dialer.ts');
     let dialled: Socket | undefined;
     const offer = new FakeOffer(nameTarget('127.0.0.1', port));
     const dial: Dial = async (addresses: readonly IpBytes[], to) => {

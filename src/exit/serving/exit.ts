@@ -1,0 +1,145 @@
+/**
+ * The exit: takes the streams that a session offers, and hands each to what serves it: TCP, UDP, the resolver, a
+ * listener. Only policy.ts and the rules decide what may be reached.
+ *
+ * An offer counts in its session until no look-up, dial or socket of it is left here: a peer that opens and resets in a
+ * loop gains nothing (CVE-2023-44487, "rapid reset").
+ */
+import type { Clock } from '../../clock.ts';
+import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../../errors.ts';
+import type { Logger } from '../../observability/logger.ts';
+import type { Tally } from '../../observability/tally.ts';
+import type { OfferedStream, StreamAcceptor } from '../../tunnel/stream/stream.ts';
+import { DEFAULT_DIAL_SLOT_LIMITS, type DialSlotLimits, DialSlots } from '../dial-slots.ts';
+import { createDialer, type Dial } from '../dialer.ts';
+import type { OwnEndpoints } from '../policy.ts';
+import type { Resolver } from '../resolver.ts';
+import type { Rule } from '../rules.ts';
+import { dialFaultOf } from '../target-dial-faults.ts';
+import { TargetFinder } from '../target-finder.ts';
+import { Traffic, type TrafficOptions } from '../traffic.ts';
+import { Associations } from '../udp/associations.ts';
+import type { PlaceLimits } from '../udp/places.ts';
+import { TcpStreams } from './tcp-streams.ts';
+
+export interface ExitOptions extends TrafficOptions {
+  readonly resolver: Resolver;
+  /** The current rules of an access entry: asked at every offer. */
+  readonly rulesFor: (peer: string) => readonly Rule[];
+  /** Asked at every offer. */
+  readonly ownEndpoints: () => OwnEndpoints;
+  readonly logger: Logger;
+  /** Counts streams that are refused, by the names of their faults. */
+  readonly refusals?: Tally;
+  readonly limits?: Partial<DialSlotLimits>;
+  /** True while no new stream may begin. */
+  readonly isOverloaded?: () => boolean;
+  /** Default: directly. */
+  readonly dial?: Dial;
+  /** False where targets are dialled through a proxy: UDP would go past it. Default: true. */
+  readonly udp?: boolean;
+  readonly associations?: PlaceLimits;
+  /** For tests. */
+  readonly clock?: Clock;
+}
+
+interface ExitCounters {
+  /** Offers that are being resolved or dialled now. */
+  readonly pending: number;
+  /** Streams, associations and listeners that are open now. */
+  readonly open: number;
+  /** Since the start. */
+  readonly accepted: number;
+  readonly refused: Readonly<Partial<Record<WireFaultName, number>>>;
+}
+
+export class Exit implements StreamAcceptor {
+  private readonly lookUps: DialSlots;
+  private readonly traffic: Traffic;
+  private readonly streams: TcpStreams;
+  private readonly associations: Associations;
+  private readonly refused = new Map<WireFaultName, number>();
+
+  constructor(private readonly options: ExitOptions) {
+    const { resolver, rulesFor, ownEndpoints, logger, dial = createDialer() } = options;
+    const limits = { ...DEFAULT_DIAL_SLOT_LIMITS, ...options.limits };
+    this.lookUps = new DialSlots(limits);
+    this.traffic = new Traffic(options);
+    const finder = new TargetFinder({
+      ...{ resolver, rulesFor, lookUps: this.lookUps },
+      ownEndpoints: (transport) => (transport === 'tcp' ? ownEndpoints() : { ...ownEndpoints(), ports: [] }),
+    });
+    const refuseIfOverloaded = () => this.refuseIfOverloaded();
+    const shared = { finder, traffic: this.traffic, refuseIfOverloaded, logger };
+    this.streams = new TcpStreams({ ...shared, limits, dial });
+    this.associations = new Associations({
+      ...shared,
+      waitMs: limits.waitMs,
+      places: options.associations,
+      ...(options.clock && { clock: options.clock }),
+    });
+  }
+
+  handleOffer(offer: OfferedStream): void {
+    void this.serve(offer);
+  }
+
+  counters(): ExitCounters {
+    return {
+      pending: this.lookUps.taken + this.streams.pending,
+      open: this.traffic.open,
+      accepted: this.traffic.opened,
+      refused: Object.fromEntries(this.refused),
+    };
+  }
+
+  private async serve(offer: OfferedStream): Promise<void> {
+    await this.dispatch(offer).catch((error: unknown) => this.refuse(offer, error));
+    offer.release();
+  }
+
+  /** Until nothing of it is left. Rejects, before it is accepted, with the fault that the peer is told. */
+  private async dispatch(offer: OfferedStream): Promise<void> {
+    this.refuseIfOverloaded();
+    this.traffic.requireQuota(offer.peer);
+    switch (offer.service) {
+      case 'tcp':
+        return await this.streams.serve(offer);
+      case 'udp':
+        if (this.options.udp === false) throw new WstunError('dial-not-allowed', 'no UDP through a proxy');
+        return await this.associations.serve(offer);
+      case 'resolver':
+      case 'tcp-listener':
+      case 'udp-listener':
+      case 'accepted':
+        throw new WstunError('dial-bad-target', 'no such service');
+    }
+  }
+
+  private refuseIfOverloaded(): void {
+    if (this.options.isOverloaded?.()) throw new WstunError('dial-busy', 'it is short of memory or file descriptors');
+  }
+
+  private refuse(offer: OfferedStream, error: unknown): void {
+    const { peer, service, target } = offer;
+    const fault = wireFaultOf(error);
+    // An internal error may name the destination: it is only for `debug`.
+    if (fault === 'internal')
+      this.options.logger.error({ peer }, 'a stream failed with an internal error; see the debug log');
+    const detail = error instanceof WstunError ? error.detail : String(error);
+    this.options.logger.debug({ peer, service, target, fault, detail }, 'stream refused');
+    this.options.refusals?.note(fault);
+    this.refused.set(fault, (this.refused.get(fault) ?? 0) + 1);
+    offer.refuse(fault);
+  }
+}
+
+/** A resource that the system denies this process is `dial-busy` (docs/errors.md), not an internal error. */
+function wireFaultOf(error: unknown): WireFaultName {
+  if (error instanceof WstunError && isWireFault(error.fault)) return error.fault;
+  return dialFaultOf(error) === 'dial-busy' ? 'dial-busy' : 'internal';
+}
+
+function isWireFault(name: FaultName): name is WireFaultName {
+  return 'wire' in FAULTS[name];
+}
