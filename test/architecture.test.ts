@@ -86,6 +86,21 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   exit: ['async', 'clock.ts', 'errors.ts', 'limits', 'memory', 'observability', 'net', 'tunnel/stream'],
   'exit/udp': ['clock.ts', 'errors.ts', 'exit', 'limits', 'net', 'observability', 'tunnel/stream'],
   'exit/serving': ['clock.ts', 'errors.ts', 'exit', 'net', 'observability', 'tunnel/stream'],
+  'name-server': ['clock.ts', 'dns', 'errors.ts', 'listen-fault.ts', 'memory', 'net', 'observability', 'tunnel/stream'],
+  remote: [
+    'async',
+    'clock.ts',
+    'errors.ts',
+    'exit/target-dial-faults.ts',
+    'memory',
+    'net',
+    'observability',
+    'proxy/socks-negotiation.ts',
+    'proxy/socks4.ts',
+    'proxy/socks5.ts',
+    'tunnel/reconnect',
+    'tunnel/stream',
+  ],
   relay: [
     'clock.ts',
     'crypto/ticket.ts',
@@ -145,9 +160,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'observability',
     'transport',
     'tunnel',
+    'name-server',
     'proxy',
     'exit',
     'relay',
+    'remote',
     'state',
     'tether',
   ],
@@ -205,7 +222,7 @@ const PURE: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Folders that take a Clock. Only the named files call clocks, timers and random numbers that are no secrets. */
-const TAKES_CLOCK = /^(?:acme|async|doctor|programs|transport|tunnel|tether|relay|state)\//;
+const TAKES_CLOCK = /^(?:acme|async|doctor|name-server|programs|remote|transport|tunnel|tether|relay|state)\//;
 const IS_CLOCK = ['tether/page/browser-clock.ts', 'tether/page/page-clock.ts'];
 const CALLS_CLOCK =
   /\bperformance\.now|\bDate\.now|\bnew Date\(\)|(?<!(?:clock|socket)\.)\bset(?:Timeout|Interval)\(|\bMath\.random|node:timers/i;

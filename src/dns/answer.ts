@@ -1,6 +1,6 @@
 /** Answers of another server, kept in one form for all who ask the same, and written for each of them. Pure. */
 import { age } from './lifetime.ts';
-import { answerFlags, type DnsQuery, failure, knowsAuthenticData, truncated, withOpt } from './query.ts';
+import { answerFlags, type DnsQuery, FAILED_ANSWER, failure, knowsAuthenticData, truncated, withOpt } from './query.ts';
 import {
   type DnsQuestion,
   FLAG,
@@ -34,7 +34,7 @@ export function neutralAnswer(message: Uint8Array, question: DnsQuestion): Uint8
   const found = records[opt];
   if (found === undefined) return message;
   // The upper bits of an error.
-  if (message[found.ttlAt] !== 0) return new Uint8Array([0, 0, 0x80, RCODE.servFail, 0, 0, 0, 0, 0, 0, 0, 0]);
+  if (message[found.ttlAt] !== 0) return FAILED_ANSWER;
   const kept = message.slice(0, found.at);
   putU16(kept, 10, opt - header.answers - header.authorities);
   return kept;

@@ -43,13 +43,15 @@ export interface DnsQuery {
   readonly mostUdpBytes: number;
 }
 
+export type Asked = DnsQuery & { readonly question: DnsQuestion };
+
 export type Judged =
   /** Not to be answered: it is no query, or an answer could go round in a circle. */
   | { readonly kind: 'drop' }
   /** @field answer whole, to be sent as it is */
   | { readonly kind: 'answer'; readonly answer: Uint8Array }
   /** @field key the same for all queries with the same answer */
-  | { readonly kind: 'ask'; readonly query: DnsQuery & { readonly question: DnsQuestion }; readonly key: string };
+  | { readonly kind: 'ask'; readonly query: Asked; readonly key: string };
 
 export function judge(message: Uint8Array): Judged {
   const header = readHeader(message);
@@ -86,16 +88,13 @@ function readEdns(message: Uint8Array): Edns | undefined {
   return { hasEdns: true, wantsDnssec: (opt.ttl & DNSSEC_OK) !== 0, mostUdpBytes, version };
 }
 
-function keyOf({ question, flags, wantsDnssec }: DnsQuery & { question: DnsQuestion }): string {
+function keyOf({ question, flags, wantsDnssec }: Asked): string {
   const kind = `${question.type} ${wantsDnssec ? 'do' : ''} ${(flags & FLAG.checkingDisabled) !== 0 ? 'cd' : ''}`;
   return `${kind} ${question.name}`;
 }
 
 /** The query that asks the same for the next server; options of EDNS are between two neighbours (RFC 6891 §6.2.6). */
-export function forwarded(
-  { question, flags, wantsDnssec }: DnsQuery & { question: DnsQuestion },
-  id: number,
-): Uint8Array {
+export function forwarded({ question, flags, wantsDnssec }: Asked, id: number): Uint8Array {
   const asked = Uint8Array.from([...question.name].map((char) => char.charCodeAt(0)));
   const bytes = new Uint8Array(HEADER_BYTES + asked.length + 4 + (wantsDnssec ? OPT_BYTES : 0));
   putU16(bytes, 0, id);
@@ -109,6 +108,13 @@ export function forwarded(
   putOpt(bytes, bytes.length - OPT_BYTES, 0, true);
   return bytes;
 }
+
+/** A failure of no query in particular, as `neutralAnswer` has it: only the header. */
+const bareFailure = (rcode: number): Uint8Array =>
+  Uint8Array.of(0, 0, FLAG.response >> 8, rcode, 0, 0, 0, 0, 0, 0, 0, 0);
+
+export const FAILED_ANSWER = bareFailure(RCODE.servFail);
+export const REFUSED_ANSWER = bareFailure(RCODE.refused);
 
 /** Flags of an answer to it: what the asker said comes back, and we resolve for it. */
 export function answerFlags({ flags }: Pick<DnsQuery, 'flags'>, rcode: number): number {
