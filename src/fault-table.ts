@@ -58,7 +58,7 @@ export const FAULTS = {
   'bad-address': fault('usage', 'WSTUN-E102', 'this is not an address to listen on', {
     fix: 'Write HOST:PORT, with an IPv6 host in brackets: 127.0.0.1:1080 or [::1]:1080.',
   }),
-  'open-to-network': fault('usage', 'WSTUN-E103', 'this address would open the proxy to other machines', {
+  'open-to-network': fault('usage', 'WSTUN-E103', 'this address would be open to other machines', {
     fix: 'Add --user NAME:PASS, or --allow-lan if everyone who can reach the address may use the proxy.',
   }),
   'cannot-listen': fault('network', 'WSTUN-E104', 'wstun cannot listen on this address', {

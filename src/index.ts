@@ -9,6 +9,7 @@ export type { PeerOptions } from './app/invites.ts';
 export { tuneMemory } from './app/memory-tuning.ts';
 export type { ReachOptions } from './app/reach-options.ts';
 export { type Relay, type RelayOptions, type RelayUpdate, startRelay } from './app/relay.ts';
+export type { RemoteForwardNotice } from './app/remote-forwarding.ts';
 export type {
   ClientState,
   ClientStatus,

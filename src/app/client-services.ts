@@ -5,6 +5,8 @@
 import type { Logger } from '../observability/logger.ts';
 import type { SessionServices } from '../tunnel/stream/services.ts';
 import type { StreamOpener } from '../tunnel/stream/stream.ts';
+import { makeNameServer, type NameServerEvents, type NameServerOptions } from './name-serving.ts';
+import { makeRemoteForwards, type RemoteForwardEvents, type RemoteForwardOptions } from './remote-forwarding.ts';
 
 /** All that a session can do for a client. */
 export interface Tunnel extends StreamOpener, SessionServices {}
@@ -25,8 +27,12 @@ export interface ServiceParts {
 }
 
 /** The options of which services are made; ClientOptions has them all. */
-// biome-ignore lint/suspicious/noEmptyInterface: each service adds its own.
-export interface ServiceOptions {}
+export interface ServiceOptions extends RemoteForwardOptions, NameServerOptions {
+  readonly events?: ServiceEvents;
+}
+
+/** What services tell. */
+export interface ServiceEvents extends RemoteForwardEvents, NameServerEvents {}
 
 /**
  * Of one kind, the services that the options ask for. Imports their code only if there are any.
@@ -35,7 +41,7 @@ export interface ServiceOptions {}
 type ServiceMaker = (options: ServiceOptions, parts: ServiceParts) => Promise<readonly ClientService[]>;
 
 /** In the order in which they start. */
-const MAKERS: readonly ServiceMaker[] = [];
+const MAKERS: readonly ServiceMaker[] = [makeNameServer, makeRemoteForwards];
 
 /** Opens nothing. @throws WstunError of an option that is wrong */
 export async function makeServices(options: ServiceOptions, parts: ServiceParts): Promise<ClientService> {

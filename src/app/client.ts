@@ -17,7 +17,7 @@ import type { LinkUse } from '../tunnel/reconnect/link-limits.ts';
 import type { LinkCount } from '../tunnel/session/extra-links.ts';
 import { type ClientObserver, TunnelClient } from '../tunnel/session/tunnel-client.ts';
 import { BrowserCarrier, type BrowserNotice } from './browser-carrier.ts';
-import { type ClientService, makeServices, type ServiceOptions, type Tunnel } from './client-services.ts';
+import { type ClientService, makeServices, type ServiceEvents, type ServiceOptions } from './client-services.ts';
 import { clientStatus } from './client-status.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network-following.ts';
@@ -43,7 +43,7 @@ const NEVER = new AbortController().signal;
 const DEFAULT_LISTEN: HostPort = { host: '127.0.0.1', port: 1080 };
 
 /** As of ClientObserver: each is called when it has happened, and must not throw. */
-export interface ClientEvents extends ClientObserver {
+export interface ClientEvents extends ClientObserver, ServiceEvents {
   /** Of the tether: codes to show, phones that come and go. */
   onTether?(notice: TetherNotice): void;
   /** Of the browser that carries the links. */
@@ -224,8 +224,7 @@ class RunningClient implements Client {
   async start(options: ClientOptions, listen: HostPort): Promise<void> {
     const { tunnel: opener, logger } = this;
     const { credentials } = options;
-    // TunnelClient is about to implement all of it.
-    this.services = await makeServices(options, { tunnel: opener as TunnelClient & Tunnel, logger });
+    this.services = await makeServices(options, { tunnel: opener, logger });
     await this.tether?.start();
     const starting = startProxyServer({ ...listen, opener, logger, credentials, own: this.own });
     this.proxy = await whenListening([listen], starting);

@@ -41,6 +41,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     allow: TEXTS,
     browserArgs: TEXTS,
     pacDirect: TEXTS,
+    remoteForwards: TEXTS,
   },
   ...{ proxy: TEXT, proxyAuthFile: TEXT, proxyAuthCommand: TEXT, via: TEXT },
   ...{
@@ -54,7 +55,12 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     credentials: OBJECT,
     limits: OBJECT,
   },
-  ...{ admin: HOST_PORT, resumeWindowMs: wholeTo(86_400_000), maxPendingPerAddress: wholeTo(1_000_000) },
+  ...{
+    admin: HOST_PORT,
+    dnsListen: HOST_PORT,
+    resumeWindowMs: wholeTo(86_400_000),
+    maxPendingPerAddress: wholeTo(1_000_000),
+  },
   viaBrowser: [(value) => value === true || (isText(value) && value !== ''), 'true, open, or a program'],
   tether: [(value) => value === true || isHostPort(value), 'true, or a host and a port'],
   url: [(value) => isText(value) || areTexts(value), 'a text, or a list of texts'],

@@ -9,6 +9,7 @@ import { createResolver } from '../exit/resolver.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
 import { TrustedProxies } from '../relay/proxies/trusted-proxies.ts';
 import { parseSiteUrl } from '../relay/site/site-upstream.ts';
+import { parseRemoteForward } from '../remote/remote-forward.ts';
 import { createProxyChooser, createVia } from '../transport/proxy/proxy-choice.ts';
 import { parseRelayUrls } from './public-url.ts';
 import { requirePin, serverName } from './reach-options.ts';
@@ -26,6 +27,7 @@ export const VALUE_CHECKS: Readonly<Record<string, (text: string) => unknown>> =
   decoy: (text) => (/^\w+:\/\//.test(text) ? parseSiteUrl(text) : undefined),
   dns: (text) => createResolver({ servers: [text] }),
   acme: (text) => parseDomains([text]),
+  'remote-forward': parseRemoteForward,
   header: (text) => {
     if (text.startsWith('@') || text.indexOf(':') >= 1) return;
     throw new WstunError('bad-option', "--header needs 'Name: value', or @FILE with one on each line");

@@ -22,6 +22,7 @@ import { type Output, type OutputOptions, runWithOutput } from './output.ts';
 import { proxyOptions } from './proxy-options.ts';
 import { describeProxy } from './proxy-usage.ts';
 import { type ReachTexts, reachOptions } from './reach-options.ts';
+import { reportDnsListening, reportRemoteForward } from './remote-report.ts';
 import { reportRoute } from './route-report.ts';
 import { firstSignal } from './shutdown.ts';
 import { stallEvent, stallText } from './stall-report.ts';
@@ -48,10 +49,12 @@ interface ClientCommand
       | 'bond'
       | 'linkMaxBytes'
       | 'pacDirect'
+      | 'dnsListen'
       | 'transport'
     > {
   readonly listen: HostPort;
   readonly browserArg?: readonly string[];
+  readonly remoteForward?: readonly string[];
   readonly user?: { readonly user: string; readonly pass: string };
   /** Milliseconds. */
   readonly resumeWindow?: number;
@@ -79,7 +82,7 @@ export function runClient(settled: Settled, given: string | undefined): Promise<
 
 async function run(options: ClientCommand, output: Output, settled: Settled): Promise<NodeJS.Signals | undefined> {
   for (const warning of settled.warnings) output.logger.warn({}, warning);
-  const { resumeWindow, linkMaxAge, browserArg, user: credentials, ...rest } = options;
+  const { resumeWindow, linkMaxAge, browserArg, remoteForward, user: credentials, ...rest } = options;
   const state = defaultStateDir('client', process.env);
   const invite = await chooseInvite(options, state, output);
   const outage = new OutageReport(output);
@@ -103,6 +106,7 @@ async function run(options: ClientCommand, output: Output, settled: Settled): Pr
     invite: invite.text,
     ...(credentials && { credentials }),
     ...(browserArg && { browserArgs: browserArg }),
+    ...(remoteForward && { remoteForwards: remoteForward }),
     ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
     ...(linkMaxAge !== undefined && { linkMaxAgeMs: linkMaxAge }),
     events: firstFailure.follow(reports(output, outage, tether, showReady)),
@@ -210,5 +214,7 @@ export function reports(
     onRoute: (notice) => reportRoute(notice, output, outage),
     onTether: (notice) => tether.handle(notice),
     onBrowser: (notice) => reportBrowser(notice, output),
+    onRemoteForward: (notice) => reportRemoteForward(notice, output),
+    onDnsListening: (listen) => reportDnsListening(listen, output),
   };
 }

@@ -53,6 +53,12 @@ export const listenOption = () => {
   return option.default({ host: '127.0.0.1', port: 1080 }, '127.0.0.1:1080');
 };
 
+export const dnsListenOption = () =>
+  new Option(
+    '--dns-listen <host:port>',
+    'also run a name server there, UDP and TCP, that resolves names at the exit (default: none)',
+  ).argParser(parseHostPort);
+
 export const userOption = (what: string) =>
   new Option('--user <name:pass>', what).argParser(parseCredentials).env('WSTUN_USER');
 

@@ -2,7 +2,7 @@
  * Keeps one listener at the exit for as long as the client runs: when to ask for it again, and what to tell. Pure: time
  * and chance are passed in.
  */
-import type { WstunError } from '../errors.ts';
+import type { FaultName, WstunError } from '../errors.ts';
 import { ExponentialDelays } from '../tunnel/reconnect/backoff.ts';
 import type { Target } from '../tunnel/stream/stream.ts';
 
@@ -10,6 +10,11 @@ import type { Target } from '../tunnel/stream/stream.ts';
 const AFTER_REFUSAL = { firstS: 1, longestS: 15 };
 /** Each attempt waits for a session by itself, or fails at once without cost. */
 const NOT_CONNECTED_MS = 1_000;
+/** Nobody has refused it: there is no session, or it was lost on the way. The client tells these itself. */
+const OF_SESSION: ReadonlySet<string> = new Set<FaultName>([
+  ...(['not-connected', 'link-lost', 'peer-silent', 'shutting-down', 'overloaded', 'dial-timed-out'] as const),
+  ...(['session-closed', 'session-unknown', 'session-expired', 'session-gap'] as const),
+]);
 /** A listener that has lasted so long, ms, was no mistake: it is asked for again at once. */
 const LASTING_MS = 1_000;
 
@@ -54,7 +59,7 @@ export class ListenerKeeper {
 
   /** An attempt has failed. @param random as of Clock */
   handleFailed(error: WstunError, random: number): NextAttempt {
-    if (error.fault === 'not-connected') return { notice: undefined, waitMs: NOT_CONNECTED_MS };
+    if (OF_SESSION.has(error.fault)) return { notice: undefined, waitMs: NOT_CONNECTED_MS };
     if (this.chosenPort !== undefined) {
       this.chosenPort = undefined;
       return { notice: undefined, waitMs: 0 };

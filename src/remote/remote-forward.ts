@@ -74,7 +74,7 @@ function portOf(text: string): number | undefined {
 }
 
 function malformed(text: string): WstunError {
-  return new WstunError('bad-option', `--remote-forward does not understand ${JSON.stringify(text)}`, {
+  return new WstunError('bad-option', `--remote-forward: this is not a forward: ${JSON.stringify(text)}`, {
     fix: 'Write [BIND:]PORT:HOST:PORT, with an IPv6 address in brackets, /udp or /proxy-v2 behind it if needed, or [[BIND:]PORT:]socks: 8080:127.0.0.1:80.',
   });
 }

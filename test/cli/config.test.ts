@@ -28,6 +28,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
   ...{ 'public-address': '192.0.2.9', via: 'socks5://192.0.2.1:1080', proxy: 'http://192.0.2.1:3128' },
   ...{ 'tls-pin': `sha256/${'A'.repeat(43)}=`, url: 'wss://relay.example.org', 'trust-proxy': '10.0.0.0/8' },
   ...{ acme: 'relay.example.org', tether: '127.0.0.1:8808' },
+  ...{ 'dns-listen': '127.0.0.1:5353', 'remote-forward': '8080:127.0.0.1:80' },
 };
 
 const CASES = ROLES.flatMap((role) => allSettings()[role].map((setting) => ({ role, setting, key: setting.key })));

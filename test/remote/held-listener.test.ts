@@ -68,6 +68,7 @@ describe.each(['tcp', 'udp'] as const)('HeldListener (%s)', (protocol) => {
 
   it('HeldListener is back within seconds of a session, however long there was none', async () => {
     const { clock, opener, notices } = start(protocol);
+    await clock.advance(1_000);
     opener.fault = 'not-connected';
     opener.loseAll('session-expired');
     await clock.advance(3_600_000);

@@ -1,6 +1,7 @@
 /** `wstun client`: its options, and what `--help` says. */
 import { Command } from 'commander';
 import {
+  dnsListenOption,
   encryptionOption,
   linkAgeOption,
   linkBytesOption,
@@ -38,6 +39,13 @@ export function clientCommand(): Command {
     .option(
       '--pac-direct <rule>',
       'host that the PAC file at the proxy’s port sends past the tunnel: name (with all below it), address or CIDR, :port; may be repeated (default: only loopback)',
+      texts,
+    )
+    .optionsGroup('Names and forwards:')
+    .addOption(dnsListenOption())
+    .option(
+      '-R, --remote-forward <spec>',
+      'port at the exit that leads here: [bind:]port:host:port, with /udp or /proxy-v2 behind it, or [[bind:]port:]socks; may be repeated; the owner of the exit must allow it',
       texts,
     )
     .optionsGroup(SESSION_GROUP)
@@ -97,6 +105,11 @@ Examples:
       --proxy-auth-file ~/.wstun-proxy
   Through a browser on this machine, where a company's proxy wants its login:
     wstun client wstun1_AQDc… --via-browser
+
+  A web server on this machine, at port 8080 of the exit's:
+    wstun client -R 0.0.0.0:8080:127.0.0.1:80
+  A name server for this machine's programs:
+    wstun client --dns-listen 127.0.0.1:5353
 
 Programs that use the proxy:
   curl -x socks5h://127.0.0.1:1080 https://example.org/

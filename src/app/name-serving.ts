@@ -1,0 +1,33 @@
+/** The part of a client that is a name server for programs: `dnsListen`. */
+import type { HostPort } from '../net/host-port.ts';
+import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
+import type { ClientService, ServiceParts } from './client-services.ts';
+
+export interface NameServerOptions {
+  /** A name server for programs, over UDP and TCP, that asks the exit's. Port 0: any free one. Default: none. */
+  readonly dnsListen?: HostPort;
+  readonly allowLan?: boolean;
+  readonly events?: NameServerEvents;
+}
+
+export interface NameServerEvents {
+  /** The name server of `dnsListen` listens there. */
+  onDnsListening?(listen: HostPort): void;
+}
+
+/** @throws WstunError open-to-network */
+export async function makeNameServer(
+  { dnsListen: listen, allowLan = false, events }: NameServerOptions,
+  { tunnel: opener, logger }: ServiceParts,
+): Promise<readonly ClientService[]> {
+  if (listen === undefined) return [];
+  // A password of the proxy protects no name server.
+  refuseOpenToNetwork({ host: listen.host, hasCredentials: false, allowLan }, 'the name server');
+  const { NameServer } = await import('../name-server/name-server.ts');
+  const server = new NameServer({ listen, opener, logger });
+  const start = async (): Promise<void> => {
+    await server.start();
+    events?.onDnsListening?.(server.address);
+  };
+  return [{ start, close: () => server.close() }];
+}
