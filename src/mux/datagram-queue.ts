@@ -9,6 +9,9 @@ import { Codel } from './codel.ts';
 /** One that has waited so long, ms, is of no use to a call or a game, and its sender has sent it again. */
 const LONGEST_WAIT_MS = 250;
 
+/** What of that may be for the way, ms, where only a lower bound of its rate is known. */
+const LONGEST_WAY_MS = 50;
+
 /** Of one association, bytes: a full window of a transfer at 20 Mbit/s and 100 ms. One datagram always fits. */
 const MAX_QUEUED_BYTES = 256 * 1024;
 
@@ -17,6 +20,14 @@ const OVERHEAD_BYTES = 64;
 
 /** Removed entries at the front of the list before it is cut. */
 const COMPACT_AT = 256;
+
+/** Bytes a millisecond. */
+export interface PathRate {
+  /** What the path has carried at least; 0 while nothing is known. */
+  readonly leastPerMs: number;
+  /** What it carries when it is full; undefined until it was. */
+  readonly steadyPerMs: number | undefined;
+}
 
 export interface QueuedDatagram {
   /** Undefined where the association is connected. */
@@ -77,16 +88,18 @@ export class DatagramQueue {
 
   /**
    * Drops what has waited too long, and what would have by the time that the path has carried what is before it.
-   * @param bytesPerMs of the path; undefined while it is not known
+   * @param rate of the path
    */
-  trim(now: number, bytesPerMs: number | undefined): void {
+  trim(now: number, { leastPerMs, steadyPerMs }: PathRate): void {
     for (let next = this.next; next !== undefined; next = this.next) {
       const waitedMs = now - next.at;
-      if (waitedMs <= LONGEST_WAIT_MS && !this.codel.mustDrop(waitedMs, this.bytes, now)) break;
+      const onTheWayMs = Math.min(LONGEST_WAY_MS, leastPerMs > 0 ? next.content.length / leastPerMs : 0);
+      const isLate = waitedMs + onTheWayMs > LONGEST_WAIT_MS;
+      if (!isLate && !this.codel.mustDrop(waitedMs, this.bytes, now)) break;
       this.drop();
     }
-    if (bytesPerMs === undefined || bytesPerMs <= 0) return;
-    for (let excess = this.excess(now, bytesPerMs); excess > 0; excess -= 1) this.drop();
+    if (steadyPerMs === undefined || steadyPerMs <= 0) return;
+    for (let excess = this.excess(now, steadyPerMs); excess > 0; excess -= 1) this.drop();
   }
 
   /** How many of the oldest keep a later one from arriving in time. The newest is never one of them. */

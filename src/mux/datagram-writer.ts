@@ -6,7 +6,7 @@ import type { Piece } from '../memory/pieces.ts';
 import { addressBytes } from '../protocol/datagrams.ts';
 import { RecordEncoder } from '../protocol/frame-encoder.ts';
 import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
-import type { DatagramQueue, QueuedDatagram } from './datagram-queue.ts';
+import type { DatagramQueue, PathRate, QueuedDatagram } from './datagram-queue.ts';
 import { Scheduler } from './scheduler.ts';
 
 /** What streams wait for their turn. */
@@ -18,11 +18,13 @@ export interface StreamTurns {
 }
 
 export interface RecordRoom {
+  /** Of the frames. */
   readonly maxBytes: number;
+  /** The first datagram goes even if it is longer. */
+  readonly mayExceed: boolean;
   /** What an association may send before the next has its turn, bytes. */
   readonly frameBytes: number;
-  /** Of the path; undefined while it is not known. */
-  readonly bytesPerMs: number | undefined;
+  readonly rate: PathRate;
 }
 
 export class DatagramWriter {
@@ -54,9 +56,11 @@ export class DatagramWriter {
       this.hadTurn = false;
       return undefined;
     }
-    const bytes = this.write(now, room);
+    const isShared = !isLast && this.streams.hasBulk;
+    const maxBytes = isShared ? Math.min(room.maxBytes, this.budget) : room.maxBytes;
+    const bytes = this.write(now, { ...room, maxBytes, mayExceed: room.mayExceed || maxBytes < room.maxBytes });
     this.hadTurn = bytes > 0;
-    this.budget -= bytes;
+    if (isShared) this.budget -= bytes;
     if (bytes > 0) return this.encoder.take();
     this.encoder.releaseBuffers();
     return undefined;
@@ -66,7 +70,7 @@ export class DatagramWriter {
     const { hasQuiet, hasBulk, rounds } = this.streams;
     if (this.hadTurn && hasQuiet) return false;
     if (!hasBulk) return true;
-    if (rounds !== this.round) this.budget = frameBytes * this.turns.size;
+    if (rounds !== this.round) this.budget = frameBytes * this.turns.size + Math.min(0, this.budget);
     this.round = rounds;
     return this.budget > 0;
   }
@@ -75,7 +79,7 @@ export class DatagramWriter {
   private write(now: number, room: RecordRoom): number {
     const { encoder, turns } = this;
     for (let queue = turns.next(room.frameBytes); queue !== undefined; queue = turns.next(room.frameBytes)) {
-      queue.trim(now, room.bytesPerMs);
+      queue.trim(now, room.rate);
       const wasFull = this.writeTurn(queue, room);
       if (wasFull) break;
     }
@@ -83,15 +87,14 @@ export class DatagramWriter {
   }
 
   /** True: the record takes no more. */
-  private writeTurn(queue: DatagramQueue, { maxBytes }: RecordRoom): boolean {
+  private writeTurn(queue: DatagramQueue, { maxBytes, mayExceed }: RecordRoom): boolean {
     const { encoder, turns } = this;
     const most = turns.turnBytes(queue);
     let bytes = 0;
     let isFull = false;
     for (let next = queue.next; next !== undefined && bytes < most; next = queue.next) {
       const size = frameBytesOf(next);
-      // One that is larger than a record should be goes alone.
-      isFull = encoder.length > 0 && encoder.length + size > maxBytes;
+      isFull = encoder.length + size > maxBytes && !(mayExceed && encoder.length === 0);
       if (isFull) break;
       encoder.datagram(queue.stream, next.address, next.content);
       queue.take();

@@ -36,13 +36,15 @@ const BIDIRECTIONAL_LAST_RECORD_SHARE = 0.95;
 /** Frames. Two records may be in flight on any path: else it is idle until the first is acknowledged. */
 const MIN_WINDOW_FRAMES = 1.5;
 
-/** Datagrams that go out before anything is known of the path, bytes. */
-const FIRST_DATAGRAM_BYTES = 2_800;
+/** Datagrams that go out before anything is known of the path, bytes: one. */
+const FIRST_DATAGRAM_BYTES = 1_400;
 
-/** What may wait on the path, ms, where it is slow: more would delay the next datagram by as much. */
+/** What may wait on a short path, ms, beyond its round trip: more would delay the next datagram by as much. */
 const DATAGRAM_QUEUE_MS = 30;
 /** On long paths, in place of that: the window must be able to grow. */
-const MOST_DATAGRAM_ROUND_TRIPS = 2;
+const DATAGRAM_ROUND_TRIPS = 2;
+/** Before the path was full: what is sent doubles with each round trip, some of which is spent otherwise. */
+const DATAGRAM_STARTUP_ROUND_TRIPS = 2.5;
 
 /** An acknowledgement may wait while no more is in flight, bytes: so much may have to be kept 10 ms longer. */
 const MAY_WAIT_BYTES = 16 * 1024;
@@ -134,19 +136,16 @@ export class CongestionController {
   }
 
   /**
-   * The same for datagrams: what is in flight cannot be dropped any more, so no more is than keeps the path busy, and
-   * little before the path is known.
+   * The same for datagrams: what is in flight cannot be dropped any more, so no more is than keeps the path busy.
+   * Before the path was ever full, that doubles with each round trip, from one datagram on.
    */
   datagramWindow(): number {
-    if (this.rate.bytesPerMs === 0) return Math.min(this.initialBytes, FIRST_DATAGRAM_BYTES);
-    const rate = this.steadyRate;
-    const window = this.urgentWindow();
-    return rate === undefined ? window : Math.min(window, Math.max(1, rate * this.datagramMs()));
-  }
-
-  private datagramMs(): number {
+    const { bytesPerMs } = this.rate;
+    if (bytesPerMs === 0) return FIRST_DATAGRAM_BYTES;
     const { minRttMs } = this.delay;
-    return Math.max(minRttMs + DATAGRAM_QUEUE_MS, MOST_DATAGRAM_ROUND_TRIPS * minRttMs);
+    const steadyMs = Math.max(minRttMs + DATAGRAM_QUEUE_MS, DATAGRAM_ROUND_TRIPS * minRttMs);
+    const busyMs = this.startup.isActive ? DATAGRAM_STARTUP_ROUND_TRIPS * minRttMs : steadyMs;
+    return Math.min(this.urgentWindow(), Math.max(1, bytesPerMs * busyMs));
   }
 
   /** The delivery rate, bytes a millisecond, once the path was full; undefined before. */

@@ -65,8 +65,9 @@ export interface RecordSource {
 
 interface RecordRoom {
   readonly maxBytes: number;
+  readonly mayExceed: boolean;
   readonly frameBytes: number;
-  readonly bytesPerMs: number | undefined;
+  readonly rate: { readonly leastPerMs: number; readonly steadyPerMs: number | undefined };
 }
 
 /** What only several links need. */
@@ -194,9 +195,19 @@ export class LinkSender {
 
   /** @param isLast nothing else is to be sent */
   private pollDatagrams(link: SessionLink, now: number, isLast: boolean): Outgoing | undefined {
-    if (!this.mux.hasDatagrams || link.congestion.inFlightBytes >= link.congestion.datagramWindow()) return undefined;
+    const { congestion } = link;
+    const window = this.mux.hasDatagrams ? congestion.datagramWindow() : 0;
+    const spareBytes = window - congestion.inFlightBytes;
+    if (spareBytes <= 0) return undefined;
     const { frameBytes, recordBytes } = this.sizesOf(link);
-    const room = { maxBytes: recordBytes, frameBytes, bytesPerMs: link.congestion.steadyRate };
+    // Where a record is most of the window, one that goes beyond it would delay the next by as much.
+    const isTight = window < 2 * recordBytes;
+    const room = {
+      maxBytes: isTight ? Math.min(recordBytes, spareBytes) : recordBytes,
+      mayExceed: !isTight || congestion.inFlightBytes === 0,
+      frameBytes,
+      rate: { leastPerMs: congestion.deliveryRate ?? 0, steadyPerMs: congestion.steadyRate },
+    };
     const pieces = this.mux.pollDatagrams(now, room, isLast);
     if (pieces === undefined) return undefined;
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
