@@ -515,7 +515,7 @@ export const FAULTS = {
     fix: 'The port accepts SOCKS5, SOCKS4, SOCKS4a and HTTP.',
   }),
   'proxy-command': fault('proxy', 'WSTUN-E503', 'this SOCKS command is not supported', {
-    fix: 'Only CONNECT is supported.',
+    fix: 'CONNECT, BIND and UDP ASSOCIATE are supported; SOCKS4 has no UDP.',
   }),
   'proxy-address-type': fault('proxy', 'WSTUN-E504', 'this SOCKS address type does not exist'),
   'proxy-unauthorised': fault('proxy', 'WSTUN-E505', 'the program sent no user name and password, or wrong ones', {

@@ -226,7 +226,7 @@ class RunningClient implements Client {
     const { credentials } = options;
     this.services = await makeServices(options, { tunnel: opener, logger });
     await this.tether?.start();
-    const starting = startProxyServer({ ...listen, opener, logger, credentials, own: this.own });
+    const starting = startProxyServer({ ...listen, opener, listeners: opener, logger, credentials, own: this.own });
     this.proxy = await whenListening([listen], starting);
     this.listen = this.proxy.address;
     await this.services.start();

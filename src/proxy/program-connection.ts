@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import { type FaultName, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { ListenerOpener } from '../tunnel/stream/services.ts';
 import { pipeSocket } from '../tunnel/stream/socket-pipe.ts';
 import { holdWriteErrors } from '../tunnel/stream/socket-reset.ts';
 import type { StreamOpener, Target, TunnelStream } from '../tunnel/stream/stream.ts';
@@ -20,6 +21,10 @@ export interface ProxyContext {
   /** Those in use; they may outlive the socket of their program. */
   readonly streams: Set<TunnelStream>;
   readonly shutdown: ShutdownNotice;
+  /** Ports at the exit, for BIND. Absent: there are none. */
+  readonly listeners: ListenerOpener | undefined;
+  /** Programs that wait for a connection to such a port. */
+  readonly binds: Set<Socket>;
   /** What the proxy answers itself. Absent: nothing, and `wstun.internal` is a name like others. */
   readonly own: OwnPages | undefined;
 }

@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { WstunError } from '../errors.ts';
 import { cannotListen } from '../listen-fault.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { ListenerOpener } from '../tunnel/stream/services.ts';
 import { resetSocket } from '../tunnel/stream/socket-reset.ts';
 import type { StreamOpener, TunnelStream } from '../tunnel/stream/stream.ts';
 import { CredentialCheck, type Credentials } from './credentials.ts';
@@ -28,6 +29,8 @@ export interface ProxyServerOptions {
   readonly logger: Logger;
   readonly limits?: Partial<ProxyLimits>;
   /** As of ProxyContext. */
+  readonly listeners?: ListenerOpener | undefined;
+  /** As of ProxyContext. */
   readonly own?: OwnPages | undefined;
 }
 
@@ -41,7 +44,7 @@ const SOCKS5 = 5;
 
 /** Rejects with `cannot-listen`. */
 export async function startProxyServer(options: ProxyServerOptions): Promise<ProxyServer> {
-  const { host, port, opener, credentials, logger, own } = options;
+  const { host, port, opener, credentials, logger, listeners, own } = options;
   const limits = { ...DEFAULT_PROXY_LIMITS, ...options.limits };
   const guesses = new FailedAttemptLimiter((address, waitMs) =>
     logger.warn(
@@ -49,8 +52,8 @@ export async function startProxyServer(options: ProxyServerOptions): Promise<Pro
       'too many wrong passwords from this address; wstun rejects it for this many seconds',
     ),
   );
-  const shared = { streams: new Set<TunnelStream>(), shutdown: new ShutdownNotice() };
-  const proxy = new ProxyServer({ opener, check: undefined, logger, limits, own, ...shared }, guesses);
+  const shared = { streams: new Set<TunnelStream>(), binds: new Set<Socket>(), shutdown: new ShutdownNotice() };
+  const proxy = new ProxyServer({ opener, check: undefined, logger, limits, listeners, own, ...shared }, guesses);
   proxy.setCredentials(credentials);
   await proxy.listen(host, port);
   return proxy;

@@ -1,6 +1,7 @@
 /** One SOCKS connection on its socket: drives the pure negotiation and serves the command that it asks for. */
 import type { Socket } from 'node:net';
 import { awaitBytes, endWith, faultOf, openStream, type ProxyContext, pipe } from './program-connection.ts';
+import { serveBind } from './socks-bind.ts';
 import type { SocksNegotiation, SocksStep } from './socks-negotiation.ts';
 
 type Outcome = Exclude<SocksStep, { kind: 'more' }>;
@@ -44,6 +45,7 @@ function serveCommand(
     case 'connect':
       return connect(socket, request, negotiation, context);
     case 'bind':
+      return serveBind(socket, request.target, negotiation, context);
     case 'udp-associate':
     case 'udp-in-tcp':
       context.logger.debug({ fault: 'proxy-command' }, 'SOCKS request rejected');

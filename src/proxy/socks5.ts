@@ -32,6 +32,7 @@ const PASSWORD_WRONG = Uint8Array.of(PASSWORD_VERSION, 1);
 /** RFC 1928 §6, the field REP. */
 const REPLY: Readonly<Partial<Record<FaultName, number>>> = {
   'dial-not-allowed': 2,
+  'listen-not-allowed': 2,
   'quota-used': 2,
   'dial-network-unreachable': 3,
   'dial-host-unreachable': 4,
@@ -39,6 +40,7 @@ const REPLY: Readonly<Partial<Record<FaultName, number>>> = {
   'dial-refused': 5,
   'dial-timed-out': 6,
   'proxy-command': 7,
+  'service-unknown': 7,
   'proxy-address-type': 8,
 };
 const GENERAL_FAILURE = 1;

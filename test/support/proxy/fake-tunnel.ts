@@ -192,6 +192,7 @@ export class FakeListeners implements ListenerOpener {
 
   private bind(address: Target): Target {
     const port = address.port === 0 ? this.nextPort++ : address.port;
-    return address.kind === 'ip' ? { ...address, port } : ipTarget('127.0.0.1', port);
+    const isAny = address.kind === 'ip' && address.ip.every((byte) => byte === 0);
+    return isAny || address.kind !== 'ip' ? ipTarget('192.0.2.1', port) : { ...address, port };
   }
 }
