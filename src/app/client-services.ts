@@ -9,7 +9,7 @@ import { makeNameServer, type NameServerEvents, type NameServerOptions } from '.
 import { makeRemoteForwards, type RemoteForwardEvents, type RemoteForwardOptions } from './remote-forwarding.ts';
 
 /** All that a session can do for a client. */
-export interface Tunnel extends StreamOpener, SessionServices {}
+interface Tunnel extends StreamOpener, SessionServices {}
 
 export interface ClientService {
   /** Resolves when its ports are open, and rejects with a WstunError. What fails leaves nothing open. */

@@ -20,6 +20,7 @@ import { BrowserCarrier, type BrowserNotice } from './browser-carrier.ts';
 import { type ClientService, makeServices, type ServiceEvents, type ServiceOptions } from './client-services.ts';
 import { clientStatus } from './client-status.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
+import { refuseOpenNameServer } from './name-serving.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
 import { whenListening } from './own-address.ts';
@@ -176,7 +177,7 @@ export async function startClient(options: ClientOptions): Promise<Client> {
 }
 
 /** What an update is checked against. */
-type Fixed = Pick<ClientOptions, 'viaBrowser' | 'browserArgs' | 'transport' | 'encryption' | 'tether'> & {
+type Fixed = Pick<ClientOptions, 'viaBrowser' | 'browserArgs' | 'transport' | 'encryption' | 'tether' | 'dnsListen'> & {
   readonly to: Pick<Invite, 'relayUrls' | 'tlsPins'>;
 };
 
@@ -258,6 +259,7 @@ class RunningClient implements Client {
     refuseUnused({ ...fixed, ...options });
     if (credentials !== undefined) requireCredentials(credentials);
     refuseOpenToNetwork({ host: this.listen.host, hasCredentials: credentials !== undefined, allowLan });
+    refuseOpenNameServer(fixed.dnsListen, allowLan);
     await checkProxyFile(options);
     const reach = await reachOf(options, fixed.to, { logger, unsealed: fixed.encryption === 'off' });
     await this.proxies.replace(options, reach);
@@ -347,13 +349,14 @@ class RunningClient implements Client {
 }
 
 function fixedOf(options: ClientOptions, { relayUrls, tlsPins }: Invite): Fixed {
-  const { viaBrowser, browserArgs, transport, encryption, tether } = options;
+  const { viaBrowser, browserArgs, transport, encryption, tether, dnsListen } = options;
   return {
     ...(viaBrowser !== undefined && { viaBrowser }),
     ...(browserArgs && { browserArgs }),
     ...(transport && { transport }),
     ...(encryption && { encryption }),
     ...(tether && { tether }),
+    ...(dnsListen && { dnsListen }),
     to: { relayUrls, tlsPins },
   };
 }

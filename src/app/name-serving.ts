@@ -21,8 +21,7 @@ export async function makeNameServer(
   { tunnel: opener, logger }: ServiceParts,
 ): Promise<readonly ClientService[]> {
   if (listen === undefined) return [];
-  // A password of the proxy protects no name server.
-  refuseOpenToNetwork({ host: listen.host, hasCredentials: false, allowLan }, 'the name server');
+  refuseOpenNameServer(listen, allowLan);
   const { NameServer } = await import('../name-server/name-server.ts');
   const server = new NameServer({ listen, opener, logger });
   const start = async (): Promise<void> => {
@@ -30,4 +29,10 @@ export async function makeNameServer(
     events?.onDnsListening?.(server.address);
   };
   return [{ start, close: () => server.close() }];
+}
+
+/** A password of the proxy protects no name server. @throws WstunError open-to-network */
+export function refuseOpenNameServer(listen: HostPort | undefined, allowLan: boolean): void {
+  if (listen !== undefined)
+    refuseOpenToNetwork({ host: listen.host, hasCredentials: false, allowLan }, 'the name server');
 }

@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { WstunError } from '../errors.ts';
-import { type IpBytes, sameIp, unmapIp } from '../net/ip.ts';
+import { type IpBytes, network, networkContains, sameIp, unmapIp } from '../net/ip.ts';
 import type { TunnelListener } from '../tunnel/stream/services.ts';
 import type { OfferedStream, Target } from '../tunnel/stream/stream.ts';
 import { endWith, faultOf, type ProxyContext, pipe } from './program-connection.ts';
@@ -60,7 +60,7 @@ async function acceptOne(
   const limit = setTimeout(() => wait.fail(new WstunError('dial-timed-out')), BIND_WAIT_MS);
   let listener: TunnelListener | undefined;
   try {
-    listener = await listeners.listenTcp(anywhere(expected.ip), wait, gone.signal);
+    listener = await listeners.listenTcp(listenFor(expected.ip), wait, gone.signal);
     socket.write(negotiation.grantedAt(listener.bound));
     logger.debug({ target: listener.bound }, 'SOCKS BIND listens');
     return await wait.connection;
@@ -72,9 +72,20 @@ async function acceptOne(
   }
 }
 
-/** Every address of the exit, in the family of who is expected, and any port that the exit allows. */
-function anywhere(ip: IpBytes): Target {
-  return { kind: 'ip', ip: new Uint8Array(unmapIp(ip).length), port: 0 };
+const LOOPBACK = [network('127.0.0.0/8'), network('::1/128')];
+
+/**
+ * Any port that the exit allows, on every address of the family of who is expected; on loopback, where only the exit's
+ * own machine is.
+ */
+function listenFor(expected: IpBytes): Target {
+  const ip = unmapIp(expected);
+  const address = new Uint8Array(ip.length);
+  if (LOOPBACK.some((range) => networkContains(range, ip))) {
+    if (ip.length === 4) address[0] = 127;
+    address[ip.length - 1] = 1;
+  }
+  return { kind: 'ip', ip: address, port: 0 };
 }
 
 /** Takes the first connection of who is expected, and refuses all others. */

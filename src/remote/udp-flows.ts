@@ -42,7 +42,8 @@ export class UdpFlows {
   handleDatagram(bytes: Uint8Array, from: Target, reply: (bytes: Uint8Array, to: Target) => void): void {
     if (this.isOver) return;
     const key = `${from.kind === 'ip' ? formatIp(from.ip) : from.name} ${from.port}`;
-    const known = this.flows.get(key);
+    const held = this.flows.get(key);
+    const known = held?.isClosed === true ? undefined : held;
     const flow = known ?? new Flow(this.to, this.clock, this.logger);
     // At the end of the map: it was used last.
     this.flows.delete(key);
@@ -104,6 +105,11 @@ class Flow {
     });
   }
 
+  /** It could not be opened: the next datagram tries again. */
+  get isClosed(): boolean {
+    return this.state === 'closed';
+  }
+
   send(bytes: Uint8Array, reply: Reply): void {
     this.reply = reply;
     this.usedAt = this.clock.now();
@@ -132,8 +138,10 @@ class Flow {
       this.usedAt = this.clock.now();
       this.reply(bytes);
     });
-    // ECONNREFUSED: no one listens there at the moment.
-    socket.on('error', () => {});
+    // ECONNREFUSED of an open one: nobody listens there at the moment.
+    socket.on('error', () => {
+      if (this.state === 'making') this.close();
+    });
     socket.connect(port, address, () => {
       if (this.state === 'closed') return;
       this.state = 'open';

@@ -231,6 +231,21 @@ describe('a client', () => {
     expect(await faultOfPromise(clientFor('wstun1_'))).toMatch(/^invite-/);
   });
 
+  it('a client rejects a name server that is open to the network, also later, and forwards that it cannot read', async () => {
+    const { firstInvite = '' } = await relayFor();
+    const open = { dnsListen: { host: '0.0.0.0', port: 0 } };
+    const credentials = { user: 'ann', pass: 'secret' };
+    expect(await faultOfPromise(clientFor(firstInvite, { ...open, credentials }))).toBe('open-to-network');
+    for (const remoteForwards of [['8080'], Array.from({ length: 33 }, (_, at) => `${at + 1}:localhost:80`)])
+      expect(await faultOfPromise(clientFor(firstInvite, { remoteForwards }))).toBe('bad-option');
+    const listening: unknown[] = [];
+    const events = { onDnsListening: (listen: unknown) => listening.push(listen) };
+    const client = await clientFor(firstInvite, { ...open, allowLan: true, events });
+    expect(listening).toEqual([{ host: '0.0.0.0', port: expect.any(Number) }]);
+    expect(await faultOfPromise(client.update({}))).toBe('open-to-network');
+    expect(await faultOfPromise(client.update({ allowLan: true }))).toBeUndefined();
+  });
+
   it.each(['On', 'ON', '', 'none', true, null])(
     'a client rejects %j as encryption (WSTUN-E101)',
     async (encryption) => {

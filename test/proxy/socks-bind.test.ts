@@ -49,14 +49,18 @@ describe('SOCKS BIND', () => {
     },
   );
 
-  it('SOCKS BIND listens on all addresses of the family of who is expected', async () => {
+  it('SOCKS BIND listens on all addresses of the family of who is expected, and on loopback for loopback', async () => {
     const { listeners, port } = await start();
     new Client(port).send(BIND);
     await until(() => listeners.tcp.length === 1);
     expect(listeners.tcp[0]?.address).toEqual(ipTarget('0.0.0.0', 0));
-    new Client(port).send([5, 1, 0, 5, 2, 0, 4, ...new Uint8Array(15), 1, 0, 21]);
+    const v6 = [5, 1, 0, 5, 2, 0, 4, 0x20, 1, 0xd, 0xb8];
+    new Client(port).send([...v6, ...new Uint8Array(12), 0, 21]);
     await until(() => listeners.tcp.length === 2);
     expect(listeners.tcp[1]?.address).toEqual({ kind: 'ip', ip: new Uint8Array(16), port: 0 });
+    new Client(port).send([5, 1, 0, 5, 2, 0, 1, 127, 0, 0, 5, 0, 21]);
+    await until(() => listeners.tcp.length === 3);
+    expect(listeners.tcp[2]?.address).toEqual(ipTarget('127.0.0.1', 0));
   });
 
   it('SOCKS BIND refuses a connection of anyone else, and takes one of anyone for an address of zeros', async () => {

@@ -216,6 +216,16 @@ describe('UdpFlows', () => {
     expect(clock.timers).toBe(0);
   });
 
+  it('UdpFlows tries again where a socket could not be opened', async () => {
+    const flows = new UdpFlows({ host: 'no-such-name.invalid', port: 9 }, silentLogger);
+    atEnd(() => flows.close());
+    for (let i = 0; i < 3; i++) {
+      flows.handleDatagram(Buffer.of(i), REMOTE, () => {});
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(flows.size).toBe(1);
+    }
+  });
+
   it('UdpFlows survives a port at which no one listens', async () => {
     const flows = new UdpFlows({ host: '127.0.0.1', port: 1 }, silentLogger);
     atEnd(() => flows.close());

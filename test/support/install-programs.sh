@@ -35,6 +35,7 @@ needs=(
   tinyproxy:tinyproxy-bin
   danted:dante-server
   faketime:faketime
+  dig:bind9-dnsutils
   dnsmasq:dnsmasq-base
   getent:libc-bin
   tc:iproute2

@@ -12,14 +12,14 @@ export interface Nginx {
   accessLog(): Promise<string[]>;
 }
 
-/** `locations`: further lines of its one server block. */
-export async function startNginx(locations = ''): Promise<Nginx> {
+/** `locations`: further lines of its one server block. `listen`: what follows its address. */
+export async function startNginx(locations = '', { listen = '' } = {}): Promise<Nginx> {
   const dir = await tempDir();
   const root = join(dir, 'www');
   const log = join(dir, 'access.log');
   await mkdir(root);
   const port = await freePort();
-  await writeFile(join(dir, 'nginx.conf'), configuration(dir, port, locations));
+  await writeFile(join(dir, 'nginx.conf'), configuration(dir, port, locations, listen));
   await startServer('nginx', ['-p', dir, '-e', 'stderr', '-c', join(dir, 'nginx.conf')], port);
   return { port, root, accessLog: async () => (await readFile(log, 'latin1')).split('\n').filter(Boolean) };
 }
@@ -204,7 +204,7 @@ function temporaryPaths(dir: string): string {
 }
 
 /** One process, so that no worker can be left over. */
-function configuration(dir: string, port: number, locations: string): string {
+function configuration(dir: string, port: number, locations: string, listen: string): string {
   return `
 daemon off;
 master_process off;
@@ -216,7 +216,7 @@ http {
   access_log ${dir}/access.log short;
   types { text/html html; text/css css; text/javascript js; image/svg+xml svg; application/json json; }
   server {
-    listen 127.0.0.1:${port};
+    listen 127.0.0.1:${port} ${listen};
     root ${dir}/www;
     ${locations}
   }
