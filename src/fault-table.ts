@@ -76,7 +76,7 @@ export const FAULTS = {
   'invite-missing': fault('usage', 'WSTUN-E108', 'no invite was given', {
     fix: "Pass it as an argument, with --invite-file FILE, or in $WSTUN_INVITE. The relay's owner creates one with: wstun access add NAME. For an exit, add --role exit.",
   }),
-  'bad-rule': fault('usage', 'WSTUN-E109', 'this allow rule is not valid', {
+  'bad-rule': fault('usage', 'WSTUN-E109', 'this rule is not valid', {
     fix: 'Write CIDR, IP, name or *.name, and :ports to allow only some: 10.0.0.0/8:22,80, [fd00::/8]:443, *.corp.example:8000-8999, or * for everything.',
   }),
   'bad-url': fault('usage', 'WSTUN-E110', 'this is not the URL of a relay', {

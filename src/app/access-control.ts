@@ -1,14 +1,15 @@
 /** Who may do what: the peers of the access list, asked each time for what they may reach and use. Owns no session. */
 import { formatPublicIdentity } from '../crypto/keys.ts';
+import type { ListenRule } from '../exit/listen/listen-rules.ts';
 import type { Rule } from '../exit/rules.ts';
 import { DEFAULT_SESSIONS } from '../state/access-limits.ts';
 import type { AccessEntry, ListedEntry } from '../state/access-list.ts';
 import type { RetiredKeys } from '../state/retired-keys.ts';
 
 export class AccessControl {
-  private list: readonly ListedEntry<Rule>[] = [];
+  private list: readonly ListedEntry<Rule, ListenRule>[] = [];
   /** Entries that are no exits, by name. */
-  private readonly clients = new Map<string, ListedEntry<Rule>>();
+  private readonly clients = new Map<string, ListedEntry<Rule, ListenRule>>();
   /** Of the same, by session public key. */
   private readonly names = new Map<string, string>();
 
@@ -17,7 +18,7 @@ export class AccessControl {
   }
 
   /** Returns the names that were there before with the same key and role: their sessions go on. */
-  replace(entries: readonly ListedEntry<Rule>[]): Set<string> {
+  replace(entries: readonly ListedEntry<Rule, ListenRule>[]): Set<string> {
     const before = new Set(this.list.map(peerText));
     this.list = entries;
     this.clients.clear();
@@ -33,6 +34,11 @@ export class AccessControl {
   /** What a client may reach besides public addresses. */
   rulesFor(client: string): readonly Rule[] {
     return this.clients.get(client)?.rules ?? [];
+  }
+
+  /** Where a client may listen. */
+  listenRulesFor(client: string): readonly ListenRule[] {
+    return this.clients.get(client)?.listenRules ?? [];
   }
 
   maxSessionsOf(client: string): number {

@@ -57,6 +57,7 @@ function createDialer({ serving, dialling, ownPorts, logger, refusals }: Dialing
     ...(refusals && { refusals }),
     ...(dial && { dial, udp: false }),
     rulesFor: (peer) => access.rulesFor(peer),
+    listenRulesFor: (peer) => access.listenRulesFor(peer),
     rateOf: (peer) => access.rateOf(peer),
     quotas: {
       isUsedUp: (peer) => usage.usedBy(peer) >= (access.quotaOf(peer) ?? Number.POSITIVE_INFINITY),

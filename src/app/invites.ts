@@ -3,6 +3,7 @@ import { encodeInvite, type Invite } from '../crypto/invite.ts';
 import { createIdentity, formatPublicIdentity, type Identity, type PublicIdentity } from '../crypto/keys.ts';
 import { requireName } from '../crypto/names.ts';
 import { WstunError } from '../errors.ts';
+import { type ListenRule, parseListenRule } from '../exit/listen/listen-rules.ts';
 import { parseRule, type Rule } from '../exit/rules.ts';
 import { AccessFile } from '../state/access-file.ts';
 import { type EntryLimits, requireLimits } from '../state/access-limits.ts';
@@ -12,7 +13,7 @@ import { type Registration, readRegistration } from '../state/registration-file.
 import { readRetiredKeys } from '../state/retired-keys.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import { bytesOfPin, type Pin } from '../transport/connection/tls-pin.ts';
-import { requireShapes } from './options.ts';
+import { requireShapes, TEXTS } from './options.ts';
 import { rememberedUrls } from './public-url.ts';
 
 export interface PeerOptions {
@@ -20,6 +21,8 @@ export interface PeerOptions {
   readonly role?: AccessRole | undefined;
   /** What a client may reach besides public addresses: `10.0.0.0/8:22,80`, `*.corp.example`, `*`. */
   readonly allow?: readonly string[] | undefined;
+  /** Where a client may open ports at the exit: `127.0.0.1:8000-8999`, `0.0.0.0:8443`, `*:8443`. Default: nowhere. */
+  readonly listen?: readonly string[] | undefined;
   /** Of a client: `sessions` at once (default 8), `rate` in bits a second each way, `quota` in bytes a month. */
   readonly limits?: EntryLimits | undefined;
 }
@@ -29,16 +32,19 @@ type NewEntry = Omit<AccessEntry, 'key'>;
 /** @throws WstunError bad-name, bad-rule, bad-option */
 export function newEntry(name: string, options: PeerOptions): NewEntry {
   requireName(name);
-  requireShapes(options);
-  const { role = 'client', allow = [], limits } = options;
+  requireShapes(options, [], TEXTS);
+  const { role = 'client', allow = [], listen = [], limits } = options;
   const instead = (what: string) => `the access list of the exit has the ${what} of its clients`;
   if (role === 'exit' && allow.length > 0)
     throw new WstunError('bad-option', `--allow is not for exits: ${instead('rules')}`);
+  if (role === 'exit' && listen.length > 0)
+    throw new WstunError('bad-option', `--listen is not for exits: ${instead('rules')}`);
   for (const rule of allow) parseRule(rule);
+  for (const rule of listen) parseListenRule(rule);
   if (role === 'exit' && limits !== undefined)
     throw new WstunError('bad-option', `limits are not for exits: ${instead('limits')}`);
   if (limits !== undefined) requireLimits(limits);
-  return { name, role, allow, ...(limits && { limits }) };
+  return { name, role, allow, ...(listen.length > 0 && { listen }), ...(limits && { limits }) };
 }
 
 /** Who invites: all of an invite but its peer. */
@@ -76,8 +82,8 @@ export async function findIssuer(
   return relayIssuer(identity, urls, (await readInviteSettings(state))?.pins);
 }
 
-export function accessFile(state: StateDir): AccessFile<Rule> {
-  return new AccessFile(state, parseRule);
+export function accessFile(state: StateDir): AccessFile<Rule, ListenRule> {
+  return new AccessFile(state, { allow: parseRule, listen: parseListenRule });
 }
 
 /** An invite, the only copy of its peer's secret, and the name that it is for. */
@@ -97,7 +103,7 @@ const byHand: Delivery = async () => async () => {};
  * @throws WstunError bad-option, name-taken, access-malformed, state-unusable; faults of the delivery
  */
 export async function inviteNewPeer(
-  file: AccessFile<Rule>,
+  file: AccessFile<Rule, ListenRule>,
   issuer: Issuer,
   entry: NewEntry,
   deliver = byHand,
@@ -116,7 +122,7 @@ export async function inviteNewPeer(
  * @throws WstunError name-unknown, access-malformed, state-unusable; faults of the delivery
  */
 export async function renewInvites(
-  file: AccessFile<Rule>,
+  file: AccessFile<Rule, ListenRule>,
   issuer: Issuer,
   names: readonly string[],
   deliver = byHand,

@@ -18,7 +18,7 @@ const LOG_METHODS = ['debug', 'info', 'warn', 'error'];
 const isLogger = (value: unknown) => isObject(value) && LOG_METHODS.every((name) => typeof value[name] === 'function');
 
 const TEXT: Shape = [isText, 'a text'];
-const TEXTS: Shape = [areTexts, 'a list of texts'];
+export const TEXTS: Shape = [areTexts, 'a list of texts'];
 const wholeTo = (max: number): Shape => [(value) => isWhole(value, max), `a whole number from 0 to ${max}`];
 const FLAG: Shape = [(value) => typeof value === 'boolean', 'true or false'];
 const OBJECT: Shape = [isObject, 'an object'];

@@ -1,5 +1,6 @@
 /** What relays and exits share: a state directory, whose keys and access list they follow, and limits. No links. */
 import type { Identity } from '../crypto/keys.ts';
+import type { ListenRule } from '../exit/listen/listen-rules.ts';
 import type { Rule } from '../exit/rules.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { AccessFile } from '../state/access-file.ts';
@@ -23,9 +24,9 @@ export interface Keys {
 
 export class ServingState {
   readonly access = new AccessControl();
-  readonly file: AccessFile<Rule>;
+  readonly file: AccessFile<Rule, ListenRule>;
   private readonly memory: MemoryGuard;
-  private accessWatch: AccessWatch<Rule> | undefined;
+  private accessWatch: AccessWatch<Rule, ListenRule> | undefined;
   private keysWatch: FileWatch | undefined;
 
   private constructor(

@@ -2,7 +2,7 @@
 import { DEFAULT_SESSIONS, describeLimits, type EntryLimits, limitText } from '../state/access-limits.ts';
 import type { AccessEntry } from '../state/access-list.ts';
 
-type Entry = Pick<AccessEntry, 'name' | 'role' | 'allow' | 'limits'>;
+type Entry = Pick<AccessEntry, 'name' | 'role' | 'allow' | 'listen' | 'limits'>;
 
 export interface Shown {
   readonly entry: Entry;
@@ -13,9 +13,10 @@ export interface Shown {
 }
 
 /** As scripts read it: one line. */
-export function plainLine({ entry: { name, role, allow, limits = {} }, bytes }: Shown): string {
+export function plainLine({ entry: { name, role, allow, listen = [], limits = {} }, bytes }: Shown): string {
   const use = bytes === undefined ? [] : [`used=${(bytes / 1_000_000).toFixed(1)}MB`];
-  return [name, ...(role === 'exit' ? ['(exit)'] : allow), ...describeLimits(limits), ...use].join('  ');
+  const rules = role === 'exit' ? ['(exit)'] : [...allow, ...listen.map((rule) => `listen=${rule}`)];
+  return [name, ...rules, ...describeLimits(limits), ...use].join('  ');
 }
 
 /** A header, and a row for each. @param now ms since 1970 */
@@ -24,10 +25,10 @@ export function tableOf(all: readonly Shown[], now: number): string[][] {
 }
 
 function rowOf({ entry, bytes }: Shown, now: number): string[] {
-  const { name, role, allow, limits = {} } = entry;
+  const { name, role, allow, listen = [], limits = {} } = entry;
   if (role === 'exit') return [name, '(an exit: it has its own rules)'];
   const { quota: _, ...rest } = limits;
-  const targets = ['public addresses', ...allow].join(', ');
+  const targets = ['public addresses', ...allow, ...listen.map((rule) => `listen ${rule}`)].join(', ');
   return [name, targets, describeLimits(rest).join(', ') || '–', useText(limits, bytes, now)];
 }
 
@@ -38,7 +39,7 @@ export function describeEntry(
   isOutdated: boolean,
   now: number,
 ): string[][] {
-  const { name, role, allow, limits = {} } = entry;
+  const { name, role, allow, listen = [], limits = {} } = entry;
   const rows = [
     ['name', name],
     ['role', role],
@@ -46,6 +47,7 @@ export function describeEntry(
   if (role === 'client') {
     const { sessions, rate, quota } = limits;
     rows.push(['allowed', ['public addresses', ...allow].join(', ')]);
+    rows.push(['listens', listen.join(', ') || 'nowhere']);
     rows.push(['sessions', sessions === undefined ? `${DEFAULT_SESSIONS} (default)` : String(sessions)]);
     rows.push(['rate', rate === undefined ? 'no limit' : `${limitText('rate', rate)} in each direction`]);
     rows.push(['quota', quota === undefined ? 'no limit' : `${limitText('quota', quota)} a month`]);

@@ -29,18 +29,21 @@ interface AddOptions extends StateOption, ConfirmOptions, LimitTexts, ShowOption
   readonly url?: readonly string[];
   readonly role?: AccessRole;
   readonly allow?: readonly string[];
+  readonly listen?: readonly string[];
 }
 
 interface SetOptions extends StateOption, LimitTexts {
   readonly allow?: readonly string[];
   readonly disallow?: readonly string[];
+  readonly listen?: readonly string[];
+  readonly noListen?: readonly string[];
 }
 
 /** Checks everything before it creates anything: a command that fails leaves no directory and no keys. */
 export async function addAccess(name: string, options: AddOptions): Promise<void> {
   requireShowable(options);
-  const { role = 'client', allow = [] } = options;
-  const entry = newEntry(name, { role, allow, limits: parseLimitOptions(options) });
+  const { role = 'client', allow = [], listen = [] } = options;
+  const entry = newEntry(name, { role, allow, listen, limits: parseLimitOptions(options) });
   const urls = parseRelayUrls(options.url ?? []);
   const { path, isNew } = findStateToAdd(options);
   if (isNew) await confirmNewKeys(path, urls, options);
@@ -54,7 +57,7 @@ export async function addAccess(name: string, options: AddOptions): Promise<void
 }
 
 /** A new peer under the same name, with the same rules. The previous invite is revoked. */
-export async function renewAccess(name: string, options: Omit<AddOptions, 'role' | 'allow'>): Promise<void> {
+export async function renewAccess(name: string, options: Omit<AddOptions, 'role' | 'allow' | 'listen'>): Promise<void> {
   requireShowable(options);
   const state = await openExistingStateDir(findState(options));
   const file = accessFile(state);
@@ -72,7 +75,9 @@ export async function listAccess(options: StateOption & { json?: boolean }): Pro
   const state = await openExistingStateDir(findState(options));
   const entries = await accessFile(state).read();
   const { bytes } = await readUsage(state, Date.now());
-  const all = entries.map(({ name, role, allow, limits }) => ({ name, role, allow, ...limits, used: bytes.get(name) }));
+  const all = entries.map(({ name, role, allow, listen = [], limits }) => {
+    return { name, role, allow, listen, ...limits, used: bytes.get(name) };
+  });
   if (options.json) return printLine(JSON.stringify(all));
   if (entries.length === 0) tell(`the access list in ${state.path} is empty`);
   const shown = entries.map((entry) => ({ entry, bytes: bytes.get(entry.name) }));
@@ -89,12 +94,12 @@ export async function showAccess(name: string, options: StateOption & { json?: b
   const usage = await readUsage(state, now);
   const [bytes, lastUsed] = [usage.bytes.get(name), usage.lastUsed.get(name)];
   const isOutdated = await isInviteDead(state, entry);
-  const { role, allow, limits } = entry;
+  const { role, allow, listen = [], limits } = entry;
   if (options.json) {
     const last = lastUsed === undefined ? null : new Date(lastUsed).toISOString();
     const more = { used: bytes ?? 0, month: usage.month, lastUsed: last };
     const valid = { inviteIsValid: !isOutdated, state: state.path };
-    return printLine(JSON.stringify({ name, role, allow, ...limits, ...more, ...valid }));
+    return printLine(JSON.stringify({ name, role, allow, listen, ...limits, ...more, ...valid }));
   }
   for (const line of tableLines(describeEntry({ entry, bytes, lastUsed }, state.path, isOutdated, now)))
     printLine(line);
@@ -102,11 +107,15 @@ export async function showAccess(name: string, options: StateOption & { json?: b
 
 /** The invite stays valid, and sessions continue. */
 export async function setAccess(name: string, options: SetOptions): Promise<void> {
-  const { allow = [], disallow = [] } = options;
+  const { allow = [], disallow = [], listen = [], noListen = [] } = options;
   const limits = parseLimitChanges(options);
-  if (allow.length + disallow.length + limits.size === 0)
-    throw new WstunError('bad-option', 'nothing to change: give --allow, --disallow, --sessions, --rate or --quota');
-  await accessFile(await openExistingStateDir(findState(options))).change(name, { allow, disallow, limits });
+  const change = { allow, disallow, listen, noListen, limits };
+  if (allow.length + disallow.length + listen.length + noListen.length + limits.size === 0)
+    throw new WstunError(
+      'bad-option',
+      'nothing to change: give --allow, --disallow, --listen, --no-listen, --sessions, --rate or --quota',
+    );
+  await accessFile(await openExistingStateDir(findState(options))).change(name, change);
 }
 
 export async function removeAccess(name: string, options: StateOption): Promise<void> {

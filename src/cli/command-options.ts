@@ -32,6 +32,19 @@ export const stateOption = (role: 'relay' | 'exit' | 'either') => {
 export const yesOption = (what = 'do not ask for confirmation') => new Option('--yes', what);
 export const texts = collect((text) => text);
 export const allowOption = (what: string) => new Option('--allow <rule>', what).argParser(texts);
+export const listenRuleOption = () =>
+  new Option('--listen <rule>', 'let ports at the exit lead to the client: ADDRESS:PORTS; may be repeated').argParser(
+    texts,
+  );
+
+/** For commander, `--no-listen` would be the opposite of `--listen`, without a value. */
+export function noListenRuleOption(): Option {
+  const option = new Option('--no-listen <rule>', 'remove this rule of --listen; may be repeated').argParser(texts);
+  option.negate = false;
+  option.attributeName = () => 'noListen';
+  return option;
+}
+
 export const dnsOption = () =>
   new Option('--dns <server>', 'name server to use instead of the system’s; may be repeated').argParser(texts);
 

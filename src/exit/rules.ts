@@ -18,6 +18,7 @@ import {
   sameIp,
   unmapIp,
 } from '../net/ip.ts';
+import { type Fail, includesPort, type PortRange, parsePorts } from './ports.ts';
 import { parseHostText } from './target-host.ts';
 
 type RuleHost =
@@ -26,12 +27,6 @@ type RuleHost =
   /** The names below `name`. */
   | { readonly kind: 'below'; readonly name: string }
   | { readonly kind: 'network'; readonly network: Network };
-
-/** Both included, 1 to 65535. */
-interface PortRange {
-  readonly first: number;
-  readonly last: number;
-}
 
 export interface Rule {
   readonly host: RuleHost;
@@ -50,10 +45,11 @@ export function parseRule(text: string): Rule {
   if (text === '') fail('it is empty');
   if (text.length > MAX_RULE_CHARS) fail(`it is longer than ${MAX_RULE_CHARS} characters`);
   const { host, ports } = splitRule(text, fail);
-  return { host: parseRuleHost(host, fail), ports: ports === undefined ? 'all' : parsePorts(ports, fail) };
+  return {
+    host: parseRuleHost(host, fail),
+    ports: ports === undefined || ports === '*' ? 'all' : parsePorts(ports, fail),
+  };
 }
-
-type Fail = (why: string) => never;
 
 /** `[V6]/BITS` is read as `[V6/BITS]`: both are in use elsewhere. */
 function splitRule(text: string, fail: Fail): { host: string; ports: string | undefined } {
@@ -98,31 +94,6 @@ function parseBits(text: string, most: number, fail: Fail): number {
   return /^(0|[1-9]\d{0,2})$/.test(text) && bits <= most ? bits : fail(`the prefix length must be 0 to ${most}`);
 }
 
-function parsePorts(text: string, fail: Fail): readonly PortRange[] | 'all' {
-  if (text === '*') return 'all';
-  return mergeRanges(text.split(',').map((item) => parsePortRange(item, fail)));
-}
-
-function parsePortRange(text: string, fail: Fail): PortRange {
-  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text);
-  if (!match) return fail(`${JSON.stringify(text.slice(0, 40))} is not a port or a range FIRST-LAST`);
-  const first = Number(match[1]);
-  const last = match[2] === undefined ? first : Number(match[2]);
-  if (first < 1 || last < 1 || first > 65_535 || last > 65_535) fail('a port must be 1 to 65535');
-  if (first > last) fail(`the range ${text} is in reverse order; write ${last}-${first}`);
-  return { first, last };
-}
-
-function mergeRanges(ranges: readonly PortRange[]): PortRange[] {
-  const merged: PortRange[] = [];
-  for (const range of ranges.toSorted((a, b) => a.first - b.first)) {
-    const before = merged.at(-1);
-    if (!before || range.first > before.last + 1) merged.push(range);
-    else merged[merged.length - 1] = { first: before.first, last: Math.max(before.last, range.last) };
-  }
-  return merged;
-}
-
 function formatNetwork({ base, bits }: Network): string {
   const text = bits === 8 * base.length ? formatIp(base) : `${formatIp(base)}/${bits}`;
   return base.length === 4 ? text : `[${text}]`;
@@ -145,5 +116,5 @@ export function ruleAllowsName(rule: Rule, name: string, port: number): boolean 
 }
 
 function coversPort({ ports }: Rule, port: number): boolean {
-  return ports === 'all' || ports.some(({ first, last }) => first <= port && port <= last);
+  return ports === 'all' || includesPort(ports, port);
 }

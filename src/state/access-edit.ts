@@ -5,10 +5,11 @@ import { formatLimit, type LimitName } from './access-limits.ts';
 type Lines = readonly string[];
 
 /** Adds and removes rules; the text of the others stays as it is. */
-export function editAllow(lines: Lines, more: readonly string[], less: readonly string[]): Lines {
+export function editRules(lines: Lines, key: string, more: readonly string[], less: readonly string[]): Lines {
   if (more.length === 0 && less.length === 0) return lines;
-  const first = indexOfKey(lines, 'allow');
-  if (first === -1) return more.length === 0 ? lines : insertAfterKey(lines, `allow = [${more.map(quote).join(', ')}]`);
+  const first = indexOfKey(lines, key);
+  if (first === -1)
+    return more.length === 0 ? lines : insertAfterKey(lines, `${key} = [${more.map(quote).join(', ')}]`);
   const text = lines.slice(first).join('\n');
   const list = readList(text);
   if (list === undefined) return lines;

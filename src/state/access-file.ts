@@ -8,7 +8,7 @@ import {
   type EntryChange,
   type ListedEntry,
   parseAccessList,
-  type RuleParser,
+  type RuleParsers,
   removeEntry,
   replaceKeys,
 } from './access-list.ts';
@@ -19,14 +19,14 @@ export const ACCESS_FILE_NAME = 'access.toml';
 /** The text of a list that was emptied on purpose. */
 const NOBODY = '# nobody\n';
 
-export class AccessFile<R> {
+export class AccessFile<R, L> {
   constructor(
     readonly state: StateDir,
-    private readonly parseRule: RuleParser<R>,
+    private readonly parsers: RuleParsers<R, L>,
   ) {}
 
   /** The entries, none if there is no file. @throws WstunError state-unusable, access-malformed */
-  async read(): Promise<readonly ListedEntry<R>[]> {
+  async read(): Promise<readonly ListedEntry<R, L>[]> {
     const text = await this.readText();
     return text === undefined ? [] : this.parse(text);
   }
@@ -40,34 +40,34 @@ export class AccessFile<R> {
    * its `>` and its first line, leaves the same.
    * @throws WstunError access-malformed, naming file and line
    */
-  parse(text: string): readonly ListedEntry<R>[] {
+  parse(text: string): readonly ListedEntry<R, L>[] {
     if (text.trim() === '') {
       const detail = `it is empty; to give access to nobody, write a comment line: ${NOBODY.trim()}`;
       throw new WstunError('access-malformed', `${this.state.pathOf(ACCESS_FILE_NAME)}: ${detail}`);
     }
-    return this.named(() => parseAccessList(text, this.parseRule));
+    return this.named(() => parseAccessList(text, this.parsers));
   }
 
   /** @throws WstunError bad-name, name-taken, bad-key, bad-rule, access-malformed, state-unusable */
   async add(entry: AccessEntry): Promise<void> {
     // A file without any text is started anew.
-    await this.edit((text) => addEntry(text?.trim() === '' ? undefined : text, entry, this.parseRule));
+    await this.edit((text) => addEntry(text?.trim() === '' ? undefined : text, entry, this.parsers));
   }
 
   /** All of them or none. @param keys by name @throws WstunError name-unknown, access-malformed, state-unusable */
   async replaceKeys(keys: ReadonlyMap<string, PublicIdentity>): Promise<void> {
-    await this.edit((text = '') => replaceKeys(text, keys, this.parseRule));
+    await this.edit((text = '') => replaceKeys(text, keys, this.parsers));
   }
 
   /** @throws WstunError name-unknown, bad-rule, bad-option, access-malformed, state-unusable */
   async change(name: string, change: EntryChange): Promise<void> {
-    await this.edit((text = '') => changeEntry(text, name, change, this.parseRule));
+    await this.edit((text = '') => changeEntry(text, name, change, this.parsers));
   }
 
   /** @throws WstunError name-unknown, access-malformed, state-unusable */
   async remove(name: string): Promise<void> {
     await this.edit((text = '') => {
-      const left = removeEntry(text, name, this.parseRule);
+      const left = removeEntry(text, name, this.parsers);
       return left.trim() === '' ? NOBODY : left;
     });
   }

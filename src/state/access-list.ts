@@ -2,22 +2,23 @@
 import { formatPublicIdentity, type PublicIdentity, parsePublicIdentity } from '../crypto/keys.ts';
 import { isName, requireName } from '../crypto/names.ts';
 import { WstunError } from '../errors.ts';
-import { editAllow, editLimit } from './access-edit.ts';
+import { editLimit, editRules } from './access-edit.ts';
 import { type EntryLimits, formatLimits, LIMIT_NAMES, type LimitName, parseLimit } from './access-limits.ts';
 import { parseToml } from './toml.ts';
 
 /** For each the relay keeps a shared key and three hints: 1 KB, and 0.07 ms once. */
 const MAX_ENTRIES = 10_000;
-/** Every dial checks all of them. */
+/** Of each kind. Every dial checks all that are for targets. */
 const MAX_RULES = 256;
 
-const KEYS: readonly string[] = ['key', 'role', 'allow', ...LIMIT_NAMES];
+const KEYS: readonly string[] = ['key', 'role', 'allow', 'listen', ...LIMIT_NAMES];
 
 const HEADER = `# Who has access here. One table per name; changes take effect within two seconds.
 #
 #   [alice]
 #   key = "wstunpk1_..."                       her public keys
 #   allow = ["10.0.0.0/8:22,80", "*.corp"]     allowed in addition to public addresses; optional
+#   listen = ["127.0.0.1:8000-8999"]           where ports at the exit may lead to her; optional
 #   sessions = 8                               at the same time; optional, as are the next two
 #   rate = "20mbit"                            bits per second in each direction
 #   quota = "100GB"                            bytes per month, both directions together
@@ -38,24 +39,38 @@ export interface AccessEntry {
   readonly role: AccessRole;
   /** Empty for an exit, which has its own rules. */
   readonly allow: readonly string[];
+  /** Where a client may listen at the exit. Missing: nowhere. */
+  readonly listen?: readonly string[];
   readonly limits?: EntryLimits;
 }
 
-/** As it was read: with its rules parsed, in the order of `allow`. */
-export interface ListedEntry<R> extends AccessEntry {
+/** As it was read: with its rules parsed, in the order of `allow` and of `listen`. */
+export interface ListedEntry<R, L> extends AccessEntry {
   readonly rules: readonly R[];
+  readonly listenRules: readonly L[];
 }
 
-/** Throws a WstunError (bad-rule) for an invalid rule. */
-export type RuleParser<R> = (rule: string) => R;
+/** Each throws a WstunError (bad-rule) for an invalid rule. */
+export interface RuleParsers<R, L> {
+  readonly allow: (rule: string) => R;
+  readonly listen: (rule: string) => L;
+}
+
+type AnyParsers = RuleParsers<unknown, unknown>;
+
+/** By a key of the table. */
+type Lists = Readonly<Record<keyof AnyParsers, readonly string[]>>;
+
+const LIST_NAMES = ['allow', 'listen'] as const satisfies readonly (keyof Lists)[];
+const EXAMPLES: Readonly<Record<keyof Lists, string>> = { allow: '10.0.0.0/8', listen: '127.0.0.1:8080' };
 
 /** The entries in the order of the file. @throws WstunError access-malformed, naming the line */
-export function parseAccessList<R>(text: string, parseRule: RuleParser<R>): ListedEntry<R>[] {
+export function parseAccessList<R, L>(text: string, parsers: RuleParsers<R, L>): ListedEntry<R, L>[] {
   const tables = Object.entries(parseToml(text, (detail) => malformed(undefined, detail)));
   if (tables.length > MAX_ENTRIES) throw malformed(undefined, `it has more than ${MAX_ENTRIES} names`);
   const nameOfKey = new Map<string, string>();
   return tables.map(([name, table]) => {
-    const entry = entryOf(new Section(text, name), table, parseRule);
+    const entry = entryOf(new Section(text, name), table, parsers);
     const key = formatPublicIdentity(entry.key);
     const other = nameOfKey.get(key);
     if (other !== undefined) throw malformed(lineOf(text, name, 'key'), `"${other}" and "${name}" have the same key`);
@@ -65,10 +80,10 @@ export function parseAccessList<R>(text: string, parseRule: RuleParser<R>): List
 }
 
 /** @throws WstunError bad-name, name-taken, bad-key (another entry has it), bad-rule, access-malformed */
-export function addEntry(text: string | undefined, entry: AccessEntry, parseRule: RuleParser<unknown>): string {
+export function addEntry(text: string | undefined, entry: AccessEntry, parsers: AnyParsers): string {
   requireName(entry.name);
-  for (const rule of entry.allow) parseRule(rule);
-  const before = text === undefined ? [] : parseAccessList(text, parseRule);
+  requireRules(entry, parsers);
+  const before = text === undefined ? [] : parseAccessList(text, parsers);
   const key = formatPublicIdentity(entry.key);
   for (const other of before) {
     if (other.name === entry.name) throw new WstunError('name-taken', entry.name);
@@ -77,16 +92,12 @@ export function addEntry(text: string | undefined, entry: AccessEntry, parseRule
   }
   const old = text ?? HEADER;
   const gap = old === '' || old.endsWith('\n\n') ? '' : old.endsWith('\n') ? '\n' : '\n\n';
-  return verified(old + gap + formatEntry(entry), [...before, entry], parseRule);
+  return verified(old + gap + formatEntry(entry), [...before, entry], parsers);
 }
 
 /** Replaces the keys of these names, and changes nothing else. @throws WstunError name-unknown, access-malformed */
-export function replaceKeys(
-  text: string,
-  keys: ReadonlyMap<string, PublicIdentity>,
-  parseRule: RuleParser<unknown>,
-): string {
-  const before = parseAccessList(text, parseRule);
+export function replaceKeys(text: string, keys: ReadonlyMap<string, PublicIdentity>, parsers: AnyParsers): string {
+  const before = parseAccessList(text, parsers);
   const old = new Map([...keys.keys()].map((name) => [name, formatPublicIdentity(entryIn(before, name).key)]));
   let within = '';
   const changed = text.split('\n').map((line) => {
@@ -95,7 +106,7 @@ export function replaceKeys(
     return key === undefined ? line : line.replace(old.get(within) ?? '', formatPublicIdentity(key));
   });
   const rest = before.map((entry) => ({ ...entry, key: keys.get(entry.name) ?? entry.key }));
-  return verified(changed.join('\n'), rest, parseRule);
+  return verified(changed.join('\n'), rest, parsers);
 }
 
 /** What is to change; the rest stays. */
@@ -103,30 +114,60 @@ export interface EntryChange {
   readonly allow: readonly string[];
   /** Rules that the entry has. */
   readonly disallow: readonly string[];
+  readonly listen?: readonly string[];
+  /** Rules that the entry has. */
+  readonly noListen?: readonly string[];
   /** Undefined: no limit. */
   readonly limits: ReadonlyMap<LimitName, number | undefined>;
 }
 
 /** @throws WstunError name-unknown, bad-rule, bad-option (an exit has none of these), access-malformed */
-export function changeEntry(text: string, name: string, change: EntryChange, parseRule: RuleParser<unknown>): string {
-  const before = parseAccessList(text, parseRule);
+export function changeEntry(text: string, name: string, change: EntryChange, parsers: AnyParsers): string {
+  const before = parseAccessList(text, parsers);
   const entry = entryIn(before, name);
   const ofExit = `"${name}" is an exit; its own access list has the rules and limits of its clients`;
   if (entry.role === 'exit') throw new WstunError('bad-option', ofExit);
-  for (const rule of change.allow) parseRule(rule);
-  for (const rule of change.disallow)
-    if (!entry.allow.includes(rule)) throw new WstunError('bad-rule', `"${name}" does not have the rule ${rule}`);
-  const kept = entry.allow.filter((rule) => !change.disallow.includes(rule));
-  const more = [...new Set(change.allow)].filter((rule) => !kept.includes(rule));
+  requireRules(change, parsers);
+  const less: Lists = { allow: change.disallow, listen: change.noListen ?? [] };
+  const more: Lists = { allow: change.allow, listen: change.listen ?? [] };
   const limits = limitsAfter(entry.limits ?? {}, change);
   const lines = text.split('\n');
   const { start, end } = editableRange(lines, name, 'edit');
-  let table = editAllow(lines.slice(start + 1, end), more, change.disallow);
+  let table: readonly string[] = lines.slice(start + 1, end);
+  let after: AccessEntry = { ...entry, limits };
+  for (const list of LIST_NAMES) {
+    const rules = rulesAfter(entry, list, more[list], less[list]);
+    table = editRules(table, list, rules.added, less[list]);
+    after = { ...after, [list]: rules.all };
+  }
   for (const [limit, value] of change.limits) table = editLimit(table, limit, value);
   const changed = [...lines.slice(0, start + 1), ...table, ...lines.slice(end)].join('\n');
-  const after = { ...entry, allow: [...kept, ...more], limits };
   const expected = before.map((other) => (other === entry ? after : other));
-  return verified(changed, expected, parseRule);
+  return verified(changed, expected, parsers);
+}
+
+/** @throws WstunError bad-rule */
+function requireRules({ allow, listen = [] }: Partial<Lists>, parsers: AnyParsers): void {
+  for (const rule of allow ?? []) parsers.allow(rule);
+  for (const rule of listen) parsers.listen(rule);
+}
+
+/** @throws WstunError bad-rule */
+function rulesAfter(
+  { name, ...entry }: AccessEntry,
+  list: keyof Lists,
+  more: readonly string[],
+  less: readonly string[],
+): { readonly all: readonly string[]; readonly added: readonly string[] } {
+  const before = entry[list] ?? [];
+  for (const rule of less)
+    if (!before.includes(rule))
+      throw new WstunError('bad-rule', `"${name}" does not have the rule ${rule}`, {
+        fix: `See the rules that it has: wstun access show ${name}.`,
+      });
+  const kept = before.filter((rule) => !less.includes(rule));
+  const added = [...new Set(more)].filter((rule) => !kept.includes(rule));
+  return { all: [...kept, ...added], added };
 }
 
 function limitsAfter(before: EntryLimits, { limits }: EntryChange): EntryLimits {
@@ -135,8 +176,8 @@ function limitsAfter(before: EntryLimits, { limits }: EntryChange): EntryLimits 
 }
 
 /** Keeps comments around the table of that name. @throws WstunError name-unknown, access-malformed */
-export function removeEntry(text: string, name: string, parseRule: RuleParser<unknown>): string {
-  const before = parseAccessList(text, parseRule);
+export function removeEntry(text: string, name: string, parsers: AnyParsers): string {
+  const before = parseAccessList(text, parsers);
   const removed = entryIn(before, name);
   const lines = text.split('\n');
   const { start, end } = editableRange(lines, name, 'remove');
@@ -146,10 +187,10 @@ export function removeEntry(text: string, name: string, parseRule: RuleParser<un
   // Otherwise a comment above the removed table would seem to belong to the next one.
   else if (!isBlank(above.at(-1) ?? '') && !isBlank(below[0] ?? '')) below.unshift('');
   const rest = before.filter((entry) => entry !== removed);
-  return verified([...above, ...below].join('\n'), rest, parseRule);
+  return verified([...above, ...below].join('\n'), rest, parsers);
 }
 
-function entryIn<R>(entries: readonly ListedEntry<R>[], name: string): ListedEntry<R> {
+function entryIn<E extends AccessEntry>(entries: readonly E[], name: string): E {
   const entry = entries.find((other) => other.name === name);
   if (entry === undefined) throw new WstunError('name-unknown', name);
   return entry;
@@ -167,7 +208,7 @@ class Section {
   }
 }
 
-function entryOf<R>(section: Section, table: unknown, parseRule: RuleParser<R>): ListedEntry<R> {
+function entryOf<R, L>(section: Section, table: unknown, parsers: RuleParsers<R, L>): ListedEntry<R, L> {
   const { name } = section;
   if (!isName(name)) throw section.fault(`${JSON.stringify(name)} is not a valid name`);
   if (!isTable(table)) throw section.fault(`"${name}" must be a table: [${name}]`);
@@ -178,16 +219,21 @@ function entryOf<R>(section: Section, table: unknown, parseRule: RuleParser<R>):
   }
   const key = keyOf(section, table.key);
   const role = roleOf(section, table.role ?? 'client');
-  const allow = allowOf(section, table.allow ?? []);
-  const parse = (rule: string) => faultsAsMalformed(section, 'allow', JSON.stringify(rule), () => parseRule(rule));
-  const rules = allow.map(parse);
-  if (role === 'exit' && allow.length > 0)
-    throw section.fault(`"${name}" is an exit; its own access list has the rules of its clients`, 'allow');
+  const allow = listOf(section, 'allow', table.allow ?? []);
+  const listen = listOf(section, 'listen', table.listen ?? []);
+  const rules = parseAll(section, 'allow', allow, parsers.allow);
+  const listenRules = parseAll(section, 'listen', listen, parsers.listen);
+  if (role === 'exit' && allow.length + listen.length > 0)
+    throw section.fault(
+      `"${name}" is an exit; its own access list has the rules of its clients`,
+      allow.length > 0 ? 'allow' : 'listen',
+    );
   const limits = limitsOf(section, table);
   const [limited] = Object.keys(limits);
   if (role === 'exit' && limited !== undefined)
     throw section.fault(`"${name}" is an exit; its own access list has the limits of its clients`, limited);
-  return { name, key, role, allow, rules, ...(limited !== undefined && { limits }) };
+  const more = { ...(listen.length > 0 && { listen }), ...(limited !== undefined && { limits }) };
+  return { name, key, role, allow, rules, listenRules, ...more };
 }
 
 function limitsOf(section: Section, table: Readonly<Record<string, unknown>>): EntryLimits {
@@ -210,12 +256,17 @@ function keyOf(section: Section, value: unknown): PublicIdentity {
   return faultsAsMalformed(section, `the key of "${section.name}"`, 'key', () => parsePublicIdentity(value));
 }
 
-function allowOf(section: Section, value: unknown): string[] {
+function listOf(section: Section, list: keyof Lists, value: unknown): string[] {
   const isList = Array.isArray(value) && value.every((rule) => typeof rule === 'string');
+  const { name } = section;
   if (!isList)
-    throw section.fault(`allow of "${section.name}" must be a list of texts in quotes: ["10.0.0.0/8"]`, 'allow');
-  if (value.length > MAX_RULES) throw section.fault(`"${section.name}" has more than ${MAX_RULES} rules`, 'allow');
+    throw section.fault(`${list} of "${name}" must be a list of texts in quotes: ["${EXAMPLES[list]}"]`, list);
+  if (value.length > MAX_RULES) throw section.fault(`"${name}" has more than ${MAX_RULES} rules`, list);
   return value;
+}
+
+function parseAll<T>(section: Section, list: keyof Lists, rules: readonly string[], parse: (rule: string) => T): T[] {
+  return rules.map((rule) => faultsAsMalformed(section, list, JSON.stringify(rule), () => parse(rule)));
 }
 
 function faultsAsMalformed<T>(section: Section, what: string, part: string, work: () => T): T {
@@ -278,17 +329,21 @@ function lineOf(text: string, name: string, part: string): number | undefined {
   return inside === -1 ? range.start + 1 : range.start + 2 + inside;
 }
 
-function formatEntry({ name, key, role, allow, limits = {} }: AccessEntry): string {
+function formatEntry({ name, key, role, limits = {}, ...lists }: AccessEntry): string {
   const header = /^[A-Za-z0-9_-]+$/.test(name) ? `[${name}]` : `["${name}"]`;
-  const rules = allow.length === 0 ? '' : `allow = [${allow.map((rule) => JSON.stringify(rule)).join(', ')}]\n`;
+  const rules = LIST_NAMES.map((list) => formatList(list, lists[list] ?? [])).join('');
   const part = role === 'client' ? '' : `role = "${role}"\n`;
   return `${header}\nkey = "${formatPublicIdentity(key)}"\n${part}${rules}${formatLimits(limits)}`;
 }
 
+function formatList(list: keyof Lists, rules: readonly string[]): string {
+  return rules.length === 0 ? '' : `${list} = [${rules.map((rule) => JSON.stringify(rule)).join(', ')}]\n`;
+}
+
 /** An edit may fail if the text is written in an unexpected way. Its result must not reach the file then. */
-function verified(text: string, expected: readonly AccessEntry[], parseRule: RuleParser<unknown>): string {
+function verified(text: string, expected: readonly AccessEntry[], parsers: AnyParsers): string {
   const plain = (entries: readonly AccessEntry[]): string[] => entries.map(formatEntry).sort();
-  const found = plain(parseAccessList(text, parseRule));
+  const found = plain(parseAccessList(text, parsers));
   const wanted = plain(expected);
   if (found.length === wanted.length && found.every((entry, at) => entry === wanted[at])) return text;
   throw malformed(undefined, 'wstun cannot edit it as it is written; edit it by hand');

@@ -8,27 +8,27 @@ import { FileWatch } from './file-watch.ts';
 /** An editor may write a file in steps, and an empty first step would lock all peers out. */
 const SETTLE_MS = 50;
 
-export interface AccessWatchHandler<R> {
+export interface AccessWatchHandler<R, L> {
   /** The list as it is from now on, in the order of the file. */
-  handleChange(entries: readonly ListedEntry<R>[]): void;
+  handleChange(entries: readonly ListedEntry<R, L>[]): void;
   /** Once for each change that cannot be read: access-malformed, state-unusable. */
   handleFault(fault: WstunError): void;
 }
 
-export interface AccessWatch<R> {
+export interface AccessWatch<R, L> {
   /** The last valid list. */
-  readonly entries: readonly ListedEntry<R>[];
+  readonly entries: readonly ListedEntry<R, L>[];
   /** As of FileWatch. */
   look(): Promise<void>;
   close(): Promise<void>;
 }
 
 /** Does not keep the process alive. @throws WstunError state-unusable, access-malformed: there is no valid list */
-export async function watchAccess<R>(
-  file: AccessFile<R>,
-  handler: AccessWatchHandler<R>,
+export async function watchAccess<R, L>(
+  file: AccessFile<R, L>,
+  handler: AccessWatchHandler<R, L>,
   clock?: Clock,
-): Promise<AccessWatch<R>> {
+): Promise<AccessWatch<R, L>> {
   // In this order, so that the first check sees a change between the two.
   const seen = await file.state.signature(ACCESS_FILE_NAME);
   let text = await file.readText();

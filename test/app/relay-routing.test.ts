@@ -19,7 +19,7 @@ it('a relay accepts tickets for retired keys until they expire, and then rejects
   const until = Date.now() + 60_000;
   const entry = { name: 'alice', role: 'client', key: alice.public, allow: [] } as const;
   const access = new AccessControl();
-  access.replace([{ ...entry, rules: [] }]);
+  access.replace([{ ...entry, rules: [], listenRules: [] }]);
   const core = new RelayRouter({
     keys: { identity: present, retired: [{ identity: old, until, peers: [entry], exits: new Map() }] },
     access,

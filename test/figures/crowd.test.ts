@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { expect, it, onTestFinished } from 'vitest';
 import { decodeInvite, type Invite } from '../../src/crypto/invite.ts';
 import { createIdentity } from '../../src/crypto/keys.ts';
+import { parseListenRule } from '../../src/exit/listen/listen-rules.ts';
 import { parseRule } from '../../src/exit/rules.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { AccessFile } from '../../src/state/access-file.ts';
@@ -19,6 +20,8 @@ import { TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
 import { invite, type RunningExit, type RunningRelay, startExit, startRelay } from '../support/programs/wstun-stack.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
+
+const PARSERS = { allow: parseRule, listen: parseListenRule };
 
 const CLIENTS = 1_000;
 const BACK_WITHIN_MS = 60_000;
@@ -42,10 +45,10 @@ async function startCrowd(count: number): Promise<Crowd> {
   const { identity } = await loadOrCreateIdentity(state);
   const peers = Array.from({ length: count }, () => createIdentity());
   const entries = peers.map(({ public: key }, i) =>
-    addEntry(undefined, { name: `client${i}`, key, role: 'client', allow: [] }, parseRule),
+    addEntry(undefined, { name: `client${i}`, key, role: 'client', allow: [] }, PARSERS),
   );
   await state.write('access.toml', entries.join('\n'));
-  expect(await new AccessFile(state, parseRule).read()).toHaveLength(count);
+  expect(await new AccessFile(state, PARSERS).read()).toHaveLength(count);
   const exit = await startExit({ state: state.path, invite: registration });
   const { relayUrls, relayGateKey } = decodeInvite(registration);
   const issuer = { relayUrls, relayGateKey, exitSessionKey: identity.public.session, exitName: 'home' };

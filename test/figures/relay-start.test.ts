@@ -4,6 +4,7 @@
 
 import { expect, it } from 'vitest';
 import { createIdentity, type Identity } from '../../src/crypto/keys.ts';
+import { parseListenRule } from '../../src/exit/listen/listen-rules.ts';
 import { parseRule } from '../../src/exit/rules.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { addEntry } from '../../src/state/access-list.ts';
@@ -14,6 +15,8 @@ import { LinkRecorder } from '../support/links/link-recorder.ts';
 import { type RunningRelay, startRelay } from '../support/programs/wstun-stack.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
+const PARSERS = { allow: parseRule, listen: parseListenRule };
+
 const EXITS = ['a', 'b'];
 const KEYS_OF_EXIT = 10_000;
 /** Beside a relay that knows nobody, and without what a busy machine makes of both. */
@@ -23,7 +26,7 @@ const START_LIMIT_MS = 1_500;
 async function stateWith(keys: number, last: Identity): Promise<StateDir> {
   const state = await openStateDir(await tempDir());
   const entries = EXITS.map((name) =>
-    addEntry(undefined, { name, key: createIdentity().public, role: 'exit', allow: [] }, parseRule),
+    addEntry(undefined, { name, key: createIdentity().public, role: 'exit', allow: [] }, PARSERS),
   );
   await state.write('access.toml', entries.join('\n'));
   const some = createIdentity().public.gate;

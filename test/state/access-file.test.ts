@@ -18,8 +18,8 @@ import { until } from '../support/until.ts';
 /** What the relay has to keep, from the change of the file on. */
 const LIMIT_MS = 2000;
 
-async function newFile(): Promise<AccessFile<void>> {
-  return new AccessFile(await openStateDir(join(await tempDir(), 'state')), () => {});
+async function newFile(): Promise<AccessFile<void, void>> {
+  return new AccessFile(await openStateDir(join(await tempDir(), 'state')), { allow: () => {}, listen: () => {} });
 }
 
 function newEntry(name: string): AccessEntry {
@@ -32,12 +32,12 @@ function adder(url: string, path: string): string {
     import { createIdentity } from '${url}/crypto/keys.js';
     import { AccessFile } from '${url}/state/access-file.js';
     import { openStateDir } from '${url}/state/state-dir.js';
-    const file = new AccessFile(await openStateDir('${path}'), () => {});
+    const file = new AccessFile(await openStateDir('${path}'), { allow: () => {}, listen: () => {} });
     for (const name of process.argv.slice(1)) await file.add({ name, key: createIdentity().public, role: 'client', allow: [] });
   `;
 }
 
-async function watched(file: AccessFile<void>) {
+async function watched(file: AccessFile<void, void>) {
   const changes: string[][] = [];
   const faults: WstunError[] = [];
   const watch = await watchAccess(file, {

@@ -21,12 +21,19 @@ function validateRule(rule: string): void {
   if (rule.startsWith('bad')) throw new WstunError('bad-rule', 'no such port');
 }
 
+const PARSERS = {
+  allow: validateRule,
+  listen: (rule: string) => {
+    if (rule.startsWith('bad')) throw new WstunError('bad-rule', 'no such address');
+  },
+};
+
 function entry(name: string, at: number, allow: string[] = []): AccessEntry {
   return { name, key: keys[at]!, role: 'client', allow };
 }
 
 function parsed(text: string): AccessEntry[] {
-  return parseAccessList(text, validateRule);
+  return parseAccessList(text, PARSERS);
 }
 
 function namesIn(text: string): string[] {
@@ -80,6 +87,13 @@ describe('parseAccessList', () => {
       `[alice]\nkey = "${KEY_A}"\nallow = [\n "good",\n "bad"\n]\n`,
       'line 5: allow: no such port',
     ],
+    ['a rule for listening that cannot be', `[alice]\nkey = "${KEY_A}"\nlisten = ["bad"]\n`, 'line 3: listen: no such'],
+    ['listen that is no list', `[alice]\nkey = "${KEY_A}"\nlisten = 80\n`, 'line 3: listen of "alice" must be a list'],
+    [
+      'an exit that listens',
+      `[home]\nkey = "${KEY_A}"\nrole = "exit"\nlisten = ["*:1"]\n`,
+      'line 4: "home" is an exit',
+    ],
     ['a name that cannot be', `["a b"]\nkey = "${KEY_A}"\n`, 'line 1'],
     ['an empty name', `[""]\nkey = "${KEY_A}"\n`, 'line 1'],
     ['a name too long', `[${'x'.repeat(64)}]\nkey = "${KEY_A}"\n`, 'line 1'],
@@ -116,7 +130,7 @@ describe('parseAccessList', () => {
   });
 
   it('parseAccessList tells exits from clients; an entry without a role is a client', () => {
-    const text = addEntry(`[alice]\nkey = "${KEY_A}"\n`, { ...entry('home', 1), role: 'exit' }, validateRule);
+    const text = addEntry(`[alice]\nkey = "${KEY_A}"\n`, { ...entry('home', 1), role: 'exit' }, PARSERS);
     expect(text).toContain(`[home]\nkey = "${KEY_B}"\nrole = "exit"\n`);
     expect(parsed(text).map(({ name, role }) => [name, role])).toEqual([
       ['alice', 'client'],
@@ -126,10 +140,10 @@ describe('parseAccessList', () => {
 
   it('addEntry writes limits as parseAccessList reads them', () => {
     const limits = { sessions: 2, rate: 1_500_000, quota: 3 * 2 ** 30 };
-    const text = addEntry(undefined, { ...entry('alice', 0), limits }, validateRule);
+    const text = addEntry(undefined, { ...entry('alice', 0), limits }, PARSERS);
     expect(parsed(text)[0]?.limits).toEqual(limits);
     expect(text).toContain('sessions = 2\nrate = "1500kbit"\nquota = "3GiB"\n');
-    expect(parsed(addEntry(text, entry('bob', 1), validateRule))[1]?.limits).toBeUndefined();
+    expect(parsed(addEntry(text, entry('bob', 1), PARSERS))[1]?.limits).toBeUndefined();
   });
 
   it('parseAccessList rejects a secret key without showing it', () => {
@@ -141,7 +155,7 @@ describe('parseAccessList', () => {
 
   it('parseAccessList accepts names of object members like any other names', () => {
     const text = ['constructor', 'toString', 'hasOwnProperty'].reduce<string | undefined>(
-      (list, name, at) => addEntry(list, entry(name, at), validateRule),
+      (list, name, at) => addEntry(list, entry(name, at), PARSERS),
       undefined,
     );
     expect(namesIn(text!)).toEqual(['constructor', 'toString', 'hasOwnProperty']);
@@ -157,7 +171,7 @@ describe('parseAccessList', () => {
 
 describe('addEntry', () => {
   it('addEntry without a file makes one with an explanation', () => {
-    const text = addEntry(undefined, entry('alice', 0, ['10.0.0.0/8']), validateRule);
+    const text = addEntry(undefined, entry('alice', 0, ['10.0.0.0/8']), PARSERS);
     expect(text).toMatch(/^# Who has access here/);
     expect(text.endsWith(`\n\n[alice]\nkey = "${KEY_A}"\nallow = ["10.0.0.0/8"]\n`)).toBe(true);
   });
@@ -171,26 +185,26 @@ describe('addEntry', () => {
       '',
       '\n',
     ]) {
-      const text = addEntry(old, entry('carol.x', 2), validateRule);
+      const text = addEntry(old, entry('carol.x', 2), PARSERS);
       expect(text.startsWith(old)).toBe(true);
       expect(namesIn(text).at(-1)).toBe('carol.x');
     }
   });
 
   it('addEntry rejects a taken name or key, an invalid name or rule, and a malformed list', () => {
-    expect(faultOf(() => addEntry(HAND_MADE, entry('alice', 2), validateRule))).toBe('name-taken');
-    expect(faultOf(() => addEntry(HAND_MADE, entry('carol', 0), validateRule))).toBe('bad-key');
+    expect(faultOf(() => addEntry(HAND_MADE, entry('alice', 2), PARSERS))).toBe('name-taken');
+    expect(faultOf(() => addEntry(HAND_MADE, entry('carol', 0), PARSERS))).toBe('bad-key');
     for (const name of ['', '-a', '.a', 'a b', 'a/b', 'é', 'x'.repeat(64), 'a\n']) {
-      expect(faultOf(() => addEntry(HAND_MADE, entry(name, 2), validateRule))).toBe('bad-name');
+      expect(faultOf(() => addEntry(HAND_MADE, entry(name, 2), PARSERS))).toBe('bad-name');
     }
-    expect(faultOf(() => addEntry(HAND_MADE, entry('carol', 2, ['bad']), validateRule))).toBe('bad-rule');
-    expect(faultOf(() => addEntry('[', entry('carol', 2), validateRule))).toBe('access-malformed');
+    expect(faultOf(() => addEntry(HAND_MADE, entry('carol', 2, ['bad']), PARSERS))).toBe('bad-rule');
+    expect(faultOf(() => addEntry('[', entry('carol', 2), PARSERS))).toBe('access-malformed');
   });
 });
 
 describe('removeEntry', () => {
   it('removeEntry removes the table and keeps all comments around it, in order', () => {
-    const text = removeEntry(HAND_MADE, 'alice', validateRule);
+    const text = removeEntry(HAND_MADE, 'alice', PARSERS);
     expect(text).toBe(`# My relay. Ask Ann before touching this!
 
 # --- family ---
@@ -202,7 +216,7 @@ describe('removeEntry', () => {
 
 # --- the end ---
 `);
-    expect(removeEntry(text, 'bob.phone', validateRule)).toBe(`# My relay. Ask Ann before touching this!
+    expect(removeEntry(text, 'bob.phone', PARSERS)).toBe(`# My relay. Ask Ann before touching this!
 
 # --- family ---
 
@@ -214,35 +228,35 @@ describe('removeEntry', () => {
 
   it('removeEntry keeps adjacent tables as they are', () => {
     const tight = `[alice]\nkey = "${KEY_A}"\n[bob]\nkey = "${KEY_B}"\n# carol's\n[carol]\nkey = "${KEY_C}"`;
-    expect(removeEntry(tight, 'bob', validateRule)).toContain(`# carol's\n[carol]\nkey = "${KEY_C}"`);
+    expect(removeEntry(tight, 'bob', PARSERS)).toContain(`# carol's\n[carol]\nkey = "${KEY_C}"`);
     for (const name of ['alice', 'bob', 'carol']) {
       const rest = ['alice', 'bob', 'carol'].filter((other) => other !== name);
-      expect(namesIn(removeEntry(tight, name, validateRule))).toEqual(rest);
+      expect(namesIn(removeEntry(tight, name, PARSERS))).toEqual(rest);
     }
   });
 
   it('removeEntry after addEntry restores the text', () => {
     for (const old of [HAND_MADE, '# x\n', `[z]\nkey = "${KEY_C}"\n`]) {
-      const text = removeEntry(addEntry(old, entry('dave', 3), validateRule), 'dave', validateRule);
+      const text = removeEntry(addEntry(old, entry('dave', 3), PARSERS), 'dave', PARSERS);
       expect(text.trimEnd()).toBe(old.trimEnd());
     }
   });
 
   it('removeEntry works on a file with Windows line ends', () => {
     const text = HAND_MADE.replaceAll('\n', '\r\n');
-    expect(namesIn(removeEntry(text, 'alice', validateRule))).toEqual(['bob.phone']);
+    expect(namesIn(removeEntry(text, 'alice', PARSERS))).toEqual(['bob.phone']);
   });
 
   it('removeEntry rejects an unknown name', () => {
-    expect(faultOf(() => removeEntry(HAND_MADE, 'Alice', validateRule))).toBe('name-unknown');
+    expect(faultOf(() => removeEntry(HAND_MADE, 'Alice', PARSERS))).toBe('name-unknown');
   });
 
   it('removeEntry rejects an entry in an unexpected form, and removes nothing else', () => {
     const inline = `alice = { key = "${KEY_A}" }\n[bob]\nkey = "${KEY_B}"\n`;
-    expect(() => removeEntry(inline, 'alice', validateRule)).toThrow(/by hand/);
-    expect(namesIn(removeEntry(inline, 'bob', validateRule))).toEqual(['alice']);
+    expect(() => removeEntry(inline, 'alice', PARSERS)).toThrow(/by hand/);
+    expect(namesIn(removeEntry(inline, 'bob', PARSERS))).toEqual(['alice']);
     const dotted = `alice.key = "${KEY_A}"\n`;
-    expect(() => removeEntry(dotted, 'alice', validateRule)).toThrow(/by hand/);
+    expect(() => removeEntry(dotted, 'alice', PARSERS)).toThrow(/by hand/);
   });
 });
 
@@ -250,7 +264,7 @@ describe('replaceKeys', () => {
   const renewed = keys[2]!;
 
   it('replaceKeys replaces the key, and keeps all other characters', () => {
-    const text = replaceKeys(HAND_MADE, new Map([['bob.phone', renewed]]), validateRule);
+    const text = replaceKeys(HAND_MADE, new Map([['bob.phone', renewed]]), PARSERS);
     expect(text).toBe(HAND_MADE.replace(KEY_B, KEY_C));
     expect(parsed(text).map(({ name, key }) => [name, formatPublicIdentity(key)])).toEqual([
       ['alice', KEY_A],
@@ -265,21 +279,19 @@ describe('replaceKeys', () => {
         ['bob.phone', renewed],
         ['alice', keys[1]!],
       ]),
-      validateRule,
+      PARSERS,
     );
     expect(text).toBe(HAND_MADE.replace(KEY_B, KEY_C).replace(KEY_A, KEY_B));
   });
 
   it('replaceKeys rejects an unknown name, and a key of another entry', () => {
-    expect(faultOf(() => replaceKeys(HAND_MADE, new Map([['carol', renewed]]), validateRule))).toBe('name-unknown');
-    expect(faultOf(() => replaceKeys(HAND_MADE, new Map([['alice', keys[1]!]]), validateRule))).toBe(
-      'access-malformed',
-    );
+    expect(faultOf(() => replaceKeys(HAND_MADE, new Map([['carol', renewed]]), PARSERS))).toBe('name-unknown');
+    expect(faultOf(() => replaceKeys(HAND_MADE, new Map([['alice', keys[1]!]]), PARSERS))).toBe('access-malformed');
   });
 
   it('replaceKeys rejects a text that it cannot edit', () => {
     const inline = `alice = { key = "${KEY_A}" }\n`;
-    expect(faultOf(() => replaceKeys(inline, new Map([['alice', renewed]]), validateRule))).toBe('access-malformed');
+    expect(faultOf(() => replaceKeys(inline, new Map([['alice', renewed]]), PARSERS))).toBe('access-malformed');
   });
 });
 
@@ -287,8 +299,8 @@ describe('changeEntry', () => {
   const change = (
     text: string,
     name: string,
-    { allow = [], disallow = [], limits = new Map() }: Partial<EntryChange>,
-  ) => changeEntry(text, name, { allow, disallow, limits }, validateRule);
+    { allow = [], disallow = [], limits = new Map(), ...more }: Partial<EntryChange>,
+  ) => changeEntry(text, name, { allow, disallow, limits, ...more }, PARSERS);
 
   it('changeEntry adds and removes rules, and keeps comments, order, key and all other entries', () => {
     const more = change(HAND_MADE, 'alice', { allow: ['*.corp', '10.0.0.0/8:22,80'] });
@@ -300,6 +312,20 @@ describe('changeEntry', () => {
     expect(change(HAND_MADE, 'bob.phone', { allow: ['a', 'b'] })).toBe(
       HAND_MADE.replace('allow = []', 'allow = ["a", "b"]'),
     );
+  });
+
+  it('changeEntry adds and removes rules for listening, beside those for targets', () => {
+    const more = change(HAND_MADE, 'alice', { allow: ['*.corp'], listen: ['*:1', '*:2', '*:1'] });
+    expect(parsed(more)[0]).toMatchObject({ listen: ['*:1', '*:2'] });
+    expect(parsed(more)[0]?.allow).toContain('*.corp');
+    const less = change(more, 'alice', { noListen: ['*:1'], listen: ['*:3'] });
+    expect(parsed(less)[0]?.listen).toEqual(['*:2', '*:3']);
+    const none = change(less, 'alice', { noListen: ['*:2', '*:3'] });
+    expect(parsed(none)[0]?.listen).toBeUndefined();
+    expect(faultOf(() => change(HAND_MADE, 'alice', { listen: ['bad'] }))).toBe('bad-rule');
+    expect(() => change(HAND_MADE, 'alice', { noListen: ['a'] })).toThrow('"alice" does not have the rule a');
+    const exit = `[home]\nkey = "${KEY_A}"\nrole = "exit"\n`;
+    expect(faultOf(() => change(exit, 'home', { listen: ['*:1'] }))).toBe('bad-option');
   });
 
   it('changeEntry sets, changes and removes limits', () => {

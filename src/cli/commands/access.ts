@@ -1,6 +1,13 @@
 /** `wstun access …`: their options, and what `--help` says. */
 import { Command, Option } from 'commander';
-import { allowOption, stateOption, texts, yesOption } from '../command-options.ts';
+import {
+  allowOption,
+  listenRuleOption,
+  noListenRuleOption,
+  stateOption,
+  texts,
+  yesOption,
+} from '../command-options.ts';
 
 export function accessCommand(): Command {
   const access = new Command('access')
@@ -27,6 +34,7 @@ function accessAdd(): Command {
         .default('client'),
     )
     .addOption(allowOption('allow these targets in addition to public addresses; may be repeated'))
+    .addOption(listenRuleOption())
     .option('--sessions <n>', 'maximum number of sessions at the same time (default: 8)')
     .option('--rate <rate>', 'bits per second in each direction, such as 20mbit (default: no limit)')
     .option('--quota <bytes>', 'bytes per month in both directions together, such as 100GB (default: no limit)')
@@ -64,6 +72,8 @@ function accessSet(): Command {
     .addOption(stateOption('either'))
     .addOption(allowOption('allow these targets too; may be repeated'))
     .option('--disallow <rule>', 'remove this rule; may be repeated', texts)
+    .addOption(listenRuleOption())
+    .addOption(noListenRuleOption())
     .option('--sessions <n>', 'maximum number of sessions at the same time; none: the default of 8')
     .option('--rate <rate>', 'bits per second in each direction, such as 20mbit; none: no limit')
     .option('--quota <bytes>', 'bytes per month in both directions together, such as 100GB; none: no limit')
@@ -116,6 +126,9 @@ Examples:
   Change what alice may do; her invite stays valid:
     wstun access set alice --allow 10.0.0.0/8:22 --rate 20mbit
     wstun access set alice --quota none
+  Let ports of this machine lead to alice's (wstun client -R):
+    wstun access set alice --listen 127.0.0.1:8000-8999 --listen 0.0.0.0:8443
+    wstun access set alice --no-listen 0.0.0.0:8443
   Alice lost her invite, or the keys were rotated:
     wstun access renew alice
   Remove alice:
@@ -124,4 +137,5 @@ Examples:
     wstun access list
 
 Rules: CIDR|IP|name|*.name[:ports], * for everything. IPv6 in brackets; ports
-are a list with ranges: 22,80,8000-8999.`;
+are a list with ranges: 22,80,8000-8999. Of --listen: ADDRESS:PORTS, where
+0.0.0.0 is all IPv4 addresses and * is all; ports below 1024 must be named.`;

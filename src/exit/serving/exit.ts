@@ -5,13 +5,15 @@
  * An offer counts in its session until no look-up, dial or socket of it is left here: a peer that opens and resets in a
  * loop gains nothing (CVE-2023-44487, "rapid reset").
  */
-import type { Clock } from '../../clock.ts';
+import { type Clock, systemClock } from '../../clock.ts';
 import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { Tally } from '../../observability/tally.ts';
 import type { OfferedStream, StreamAcceptor } from '../../tunnel/stream/stream.ts';
 import { DEFAULT_DIAL_SLOT_LIMITS, type DialSlotLimits, DialSlots } from '../dial-slots.ts';
 import { createDialer, type Dial } from '../dialer.ts';
+import type { ListenRule } from '../listen/listen-rules.ts';
+import { Listeners } from '../listen/listeners.ts';
 import type { OwnEndpoints } from '../policy.ts';
 import type { Resolver } from '../resolver.ts';
 import type { Rule } from '../rules.ts';
@@ -39,6 +41,8 @@ export interface ExitOptions extends TrafficOptions {
   /** False where targets are dialled through a proxy: UDP would go past it. Default: true. */
   readonly udp?: boolean;
   readonly associations?: PlaceLimits;
+  /** Where an access entry may listen, currently. Default: nowhere. */
+  readonly listenRulesFor?: (peer: string) => readonly ListenRule[];
   /** For tests. */
   readonly clock?: Clock;
 }
@@ -58,6 +62,7 @@ export class Exit implements StreamAcceptor {
   private readonly traffic: Traffic;
   private readonly streams: TcpStreams;
   private readonly associations: Associations;
+  private readonly listeners: Listeners;
   private readonly refused = new Map<WireFaultName, number>();
 
   constructor(private readonly options: ExitOptions) {
@@ -67,16 +72,23 @@ export class Exit implements StreamAcceptor {
     this.traffic = new Traffic(options);
     const finder = new TargetFinder({
       ...{ resolver, rulesFor, lookUps: this.lookUps },
-      ownEndpoints: (transport) => (transport === 'tcp' ? ownEndpoints() : { ...ownEndpoints(), ports: [] }),
+      ownEndpoints: (transport) =>
+        transport === 'tcp' ? ownEndpoints() : { ...ownEndpoints(), ports: this.listeners.udpPorts },
     });
     const refuseIfOverloaded = () => this.refuseIfOverloaded();
+    const clock = options.clock ?? systemClock;
     const shared = { finder, traffic: this.traffic, refuseIfOverloaded, logger };
     this.streams = new TcpStreams({ ...shared, limits, dial });
     this.associations = new Associations({
       ...shared,
       waitMs: limits.waitMs,
       places: options.associations,
-      ...(options.clock && { clock: options.clock }),
+      clock,
+    });
+    this.listeners = new Listeners({
+      ...{ traffic: this.traffic, refuseIfOverloaded, logger, clock },
+      rulesFor: options.listenRulesFor ?? (() => []),
+      ownPorts: () => ownEndpoints().ports,
     });
   }
 
@@ -109,8 +121,10 @@ export class Exit implements StreamAcceptor {
         if (this.options.udp === false) throw new WstunError('dial-not-allowed', 'no UDP through a proxy');
         return await this.associations.serve(offer);
       case 'resolver':
+        throw new WstunError('dial-bad-target', 'no such service');
       case 'tcp-listener':
       case 'udp-listener':
+        return await this.listeners.serve(offer);
       case 'accepted':
         throw new WstunError('dial-bad-target', 'no such service');
     }

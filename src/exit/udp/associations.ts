@@ -2,7 +2,7 @@
  * Associations (docs/protocol.md §7.1): takes the offers, and gives each a place, a flow with its sockets, and an end.
  * Where datagrams may go is decided by target-finder.ts.
  */
-import { type Clock, systemClock } from '../../clock.ts';
+import type { Clock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { type IpBytes, sameIp } from '../../net/ip.ts';
 import type { Logger } from '../../observability/logger.ts';
@@ -27,7 +27,7 @@ interface AssociationsOptions {
   readonly logger: Logger;
   /** How long a look-up waits for its turn, ms. */
   readonly waitMs: number;
-  readonly clock?: Clock;
+  readonly clock: Clock;
   readonly places?: PlaceLimits | undefined;
 }
 
@@ -37,7 +37,7 @@ export class Associations {
 
   constructor(private readonly options: AssociationsOptions) {
     this.places = new Places(options.places);
-    this.clock = options.clock ?? systemClock;
+    this.clock = options.clock;
   }
 
   /** Until nothing of it is left. Rejects, before it is accepted, with the fault that the peer is told. */
@@ -63,6 +63,8 @@ export class Associations {
     const share = traffic.begin(peer, (fault) => association.end(fault));
     logger.debug({ peer, target }, 'association opened');
     association.accept(offer, flow, share);
+    if (offer.signal.aborted) association.end();
+    offer.signal.addEventListener('abort', () => association.end(), { once: true });
     const why = await association.over;
     share.end();
     logger.debug({ peer, target, why }, 'association closed');

@@ -11,7 +11,7 @@ import type { PeerAddress } from './peers.ts';
 /** As many as there are peers; entries of about 300 bytes. */
 const MAX_DESTINATIONS = 1_024;
 /** How long a decision holds, ms: as the list of this machine's own addresses, and no longer than those of a name. */
-export const DECISION_HOLDS_MS = 5_000;
+const DECISION_HOLDS_MS = 5_000;
 /** Datagrams that wait for a decision: bytes and number, for one association. */
 const MAX_WAITING_BYTES = 64 * 1024;
 const MAX_WAITING = 64;

@@ -7,9 +7,9 @@ import { formatIp, type IpBytes } from '../../net/ip.ts';
 import type { Target } from '../../tunnel/stream/stream.ts';
 
 /** A program that searches a DHT asks hundreds of nodes within minutes. Entries of about 200 bytes. */
-export const MAX_PEERS = 1_024;
+const MAX_PEERS = 1_024;
 /** Without a datagram in either direction, ms (RFC 4787 REQ-5: at least 120 s). */
-export const PEER_IDLE_MS = 120_000;
+const PEER_IDLE_MS = 120_000;
 /** What is newer need not be noted again: a Map that is changed for each datagram costs more than the rest, ms. */
 const NOTE_AGAIN_MS = 1_000;
 

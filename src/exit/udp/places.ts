@@ -11,7 +11,7 @@ export interface PlaceLimits {
   readonly idleMs: number;
 }
 
-export const DEFAULT_PLACE_LIMITS: PlaceLimits = { perPeer: 512, total: 4_096, idleMs: 3_000 };
+const DEFAULT_PLACE_LIMITS: PlaceLimits = { perPeer: 512, total: 4_096, idleMs: 3_000 };
 
 export interface Occupant {
   /** When a datagram came or went, ms. */

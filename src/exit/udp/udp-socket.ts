@@ -12,7 +12,7 @@ const MAX_QUEUED_BYTES = 256 * 1024;
 export type Family = 4 | 6;
 
 export interface SocketHandler {
-  /** @param sender without a zone @param port of the sender */
+  /** @param sender as the system writes it, perhaps with a zone @param port of the sender */
   handleMessage(bytes: Buffer, sender: string, port: number): void;
   /** It could not be opened: nothing follows. */
   handleFailed(error: Error): void;
@@ -25,10 +25,11 @@ export class UdpSocket {
   private isOpen = true;
   private isListening = false;
 
-  constructor(family: Family, handler: SocketHandler) {
+  /** @param isDual of family 6: it also serves IPv4, as addresses inside IPv6 */
+  constructor(family: Family, handler: SocketHandler, { isDual = false } = {}) {
     const lookup = (host: string, _options: unknown, callback: (error: null, host: string, family: number) => void) =>
       callback(null, host, family);
-    this.socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6', ipv6Only: family === 6, lookup });
+    this.socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6', ipv6Only: family === 6 && !isDual, lookup });
     this.closed = new Promise((resolve) => void this.socket.once('close', () => resolve()));
     this.socket.on('listening', () => {
       this.isListening = true;

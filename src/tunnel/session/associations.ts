@@ -33,10 +33,10 @@ class MuxAssociation implements Association {
     if (!this.isClosed) this.owner.send(this.id, bytes, to);
   }
 
-  close(): void {
+  close(fault?: WireFaultName): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    this.owner.close(this.id);
+    this.owner.close(this.id, fault);
   }
 
   handleEnd(error: WstunError | undefined): void {
@@ -102,9 +102,10 @@ export class Associations {
   }
 
   /** Its last datagrams still go. */
-  close(id: number): void {
+  close(id: number, fault: WireFaultName | undefined): void {
     this.live.delete(id);
-    if (this.mux.isOpening(id)) this.mux.reset(id, 'dial-cancelled', this.owner.clock.now());
+    if (fault !== undefined) this.mux.reset(id, fault, this.owner.clock.now());
+    else if (this.mux.isOpening(id)) this.mux.reset(id, 'dial-cancelled', this.owner.clock.now());
     else this.mux.finish(id);
     this.owner.scheduleFlush();
   }

@@ -47,6 +47,7 @@ export async function startRelay(options: RelayOptions = {}): Promise<RunningRel
 export interface InviteOptions {
   readonly role?: 'client' | 'exit';
   readonly allow?: readonly string[];
+  readonly listen?: readonly string[];
   readonly url?: string;
   /** In the place of `url`. */
   readonly urls?: readonly string[];
@@ -62,12 +63,12 @@ export interface InviteOptions {
 export async function invite(
   of: { readonly state: string; readonly process?: WstunProcess },
   name: string,
-  { role, allow, url, urls = url === undefined ? [] : [url], ...limits }: InviteOptions = {},
+  { role, allow, listen, url, urls = url === undefined ? [] : [url], ...limits }: InviteOptions = {},
 ): Promise<string> {
   const state = await openStateDir(of.state);
   const issuer = await findIssuer(state, urls, loadOrCreateIdentity);
   if (issuer === undefined) throw new Error(`no URL is known in ${of.state}`);
-  const entry = newEntry(name, { role, allow, limits: parseLimitOptions(limits) });
+  const entry = newEntry(name, { role, allow, listen, limits: parseLimitOptions(limits) });
   const reloads = () => of.process?.stderr.split('access list reloaded').length ?? 0;
   const before = reloads();
   const secret = await inviteNewPeer(accessFile(state), issuer, entry);

@@ -31,6 +31,10 @@ export class FakeOffer implements OfferedStream {
   bound: Target | undefined;
   /** Of a listener: connections that the exit has offered to the far end, which takes them. */
   readonly connections: { readonly remote: Target; readonly farEnd: Duplex }[] = [];
+  /** Undefined: it lets them wait. */
+  takesConnections: boolean | undefined = true;
+  /** How many connections it has let wait. */
+  asked = 0;
 
   constructor(
     target: Target,
@@ -98,13 +102,22 @@ export class FakeOffer implements OfferedStream {
     this.bound = bound;
     this.handleAccepted();
     return {
-      open: (remote) => {
+      open: (remote, signal) => {
+        if (this.takesConnections === false) return Promise.reject(new WstunError('dial-refused'));
+        if (this.takesConnections === undefined) return this.letWait(signal);
         const [near, farEnd] = duplexPair({ allowHalfOpen: true });
         this.connections.push({ remote, farEnd });
         return Promise.resolve(Object.assign(near, { target: remote }));
       },
       close: (fault) => void this.calls.push(`close ${fault}`),
     };
+  }
+
+  private letWait(signal: AbortSignal): Promise<TunnelStream> {
+    this.asked++;
+    return new Promise((_, reject) => {
+      signal.addEventListener('abort', () => reject(new WstunError('dial-cancelled')), { once: true });
+    });
   }
 
   refuse(fault: WireFaultName): void {
