@@ -5,7 +5,7 @@
  *   ADDRESS  `*` | `localhost` | IPV4 | `[`IPV6`]`
  *   PORTS    `*` | (PORT | FIRST`-`LAST), separated by commas
  *
- * `0.0.0.0` covers every IPv4 address, `[::]` and `*` every address. Ports below 1024 must be named: `*` leaves them out.
+ * `0.0.0.0` covers every IPv4 address, `[::]` and `*` every address. The ports `*` are those from 1024 on.
  */
 import { WstunError } from '../../errors.ts';
 import { type IpBytes, parseIp, parseIpv4, parseIpv6, sameIp, unmapIp } from '../../net/ip.ts';

@@ -17,7 +17,7 @@ import { UdpListenerFlow } from './udp-listener.ts';
 /** Of one access entry, and of all. */
 const MAX_LISTENERS_OF_PEER = 64;
 const MAX_LISTENERS = 1_024;
-/** How often the rules of listeners are looked at, ms: an access list is in force within a second, this adds the rest. */
+/** How often listeners are compared with the rules, ms: an access list is in force within a second or so. */
 const LOOK_MS = 500;
 
 interface ListenersOptions {
@@ -118,7 +118,7 @@ export class Listeners {
     }
   }
 
-  /** From now on it counts as listening, until its client or its session gives it up, or a rule or a quota forbids it. */
+  /** It counts as listening until its client or its session gives it up, or a rule or a quota forbids it. */
   private lease(offer: OfferedStream, at: Omit<Open, 'end'>, close: (fault?: WireFaultName) => void): Lease {
     const { traffic, logger } = this.options;
     const { peer, transport, port } = at;
