@@ -275,6 +275,29 @@ export const FAULTS = {
   }),
   'config-exposed': fault('config', 'WSTUN-E192', 'other users have access to the configuration file'),
   'bad-variable': fault('usage', 'WSTUN-E193', 'a variable of the environment is not valid'),
+  'transparent-unsupported': fault('config', 'WSTUN-E194', 'transparent proxies are not possible here', {
+    fix: 'Install wstun with npm, whose packages have koffi; the single file has not. docs/whole-machine.md has what else is needed.',
+  }),
+  'transparent-not-permitted': fault('config', 'WSTUN-E195', 'wstun may not open a transparent socket', {
+    fix: 'Start it as root, or with CAP_NET_ADMIN: AmbientCapabilities=CAP_NET_ADMIN in a systemd unit.',
+  }),
+  'vpn-not-permitted': fault(
+    'usage',
+    'WSTUN-E196',
+    'wstun vpn changes the routes of this machine, for which it needs root',
+    {
+      fix: 'Start it as root: sudo wstun vpn.',
+    },
+  ),
+  'vpn-program-missing': fault('config', 'WSTUN-E197', 'a program that wstun vpn needs is missing', {
+    fix: 'Install tun2proxy (cargo install tun2proxy, or github.com/tun2proxy/tun2proxy/releases), and ip (Debian: iproute2).',
+  }),
+  'vpn-running': fault('usage', 'WSTUN-E198', 'wstun vpn is running on this machine already', {
+    fix: 'End that one first, with Ctrl-C or SIGTERM.',
+  }),
+  'vpn-failed': fault('config', 'WSTUN-E199', 'the routes of this machine could not be changed', {
+    fix: 'What had been changed was undone. wstun vpn --print shows the commands.',
+  }),
   // 2: link
   'relay-unreachable': fault('network', 'WSTUN-E201', 'the relay cannot be reached', {
     fix: 'Check its address, that it is running, and that this network allows the connection.',
@@ -427,6 +450,12 @@ export const FAULTS = {
   // 27x: routes to the relay
   'login-required': fault('network', 'WSTUN-E270', 'this network answers in place of the relay and leads to a page', {
     fix: `Open the page in a browser: the network may require a login. ${RECONNECTS}`,
+  }),
+  'vpn-ended': fault('network', 'WSTUN-E271', 'the program that wstun vpn runs has ended', {
+    fix: 'The routes are as they were before. Start wstun vpn again; with -v it shows what that program says.',
+  }),
+  'vpn-loop': fault('config', 'WSTUN-E272', 'the way to the relay leads into the tunnel itself', {
+    fix: 'Another program has changed the routing rules: ip rule shows them. End other VPNs, and start wstun vpn again.',
   }),
   // 3: dial
   'dial-refused': wireFault('dial', 'WSTUN-E301', 32, 'the target refused the connection', {

@@ -10,7 +10,7 @@ const LISTEN_FAULTS: Readonly<Record<string, readonly [reason: string, fix: stri
 };
 
 /** By which the address is given. */
-export type ListenOption = '--listen' | '--tether' | '--acme-http' | '--dns-listen';
+export type ListenOption = '--listen' | '--tether' | '--acme-http' | '--dns-listen' | '--tproxy' | '--redirect';
 
 export function cannotListen(
   { host, port }: { readonly host: string; readonly port: number },

@@ -83,6 +83,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'tunnel/dial',
   ],
   proxy: ['clock.ts', 'errors.ts', 'limits', 'listen-fault.ts', 'memory', 'observability', 'net', 'tunnel/stream'],
+  transparent: ['clock.ts', 'errors.ts', 'listen-fault.ts', 'net', 'observability', 'proxy', 'tunnel/stream'],
   exit: ['async', 'clock.ts', 'errors.ts', 'limits', 'memory', 'observability', 'net', 'tunnel/stream'],
   'exit/udp': ['clock.ts', 'errors.ts', 'exit', 'limits', 'net', 'observability', 'tunnel/stream'],
   'exit/listen': ['clock.ts', 'errors.ts', 'exit', 'limits', 'net', 'observability', 'tunnel/stream'],
@@ -134,6 +135,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'tether/shared',
   ],
   'tether/browser': ['clock.ts', 'errors.ts', 'observability', 'tether/shared'],
+  vpn: ['async', 'clock.ts', 'errors.ts', 'net', 'observability', 'state'],
   programs: ['clock.ts', 'errors.ts', 'net', 'observability', 'tether/browser'],
   control: ['async', 'clock.ts', 'errors.ts', 'state'],
   doctor: [
@@ -168,6 +170,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'remote',
     'state',
     'tether',
+    'transparent',
+    'vpn',
   ],
   'index.ts': ['app', 'errors.ts', 'net', 'observability'],
   'cli/terminal': ['app/status.ts'],
@@ -195,6 +199,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'tether/browser/private-folder.ts',
     'tunnel/reconnect/outage.ts',
     'tunnel/routes/route.ts',
+    'vpn',
   ],
 };
 

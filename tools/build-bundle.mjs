@@ -65,7 +65,7 @@ async function buildProgram() {
     entryPoints: { main: join(dist, 'cli/main.js') },
     format: 'esm',
     splitting: true,
-    external: [...SELDOM, 'quickjs-wasi'],
+    external: [...SELDOM, 'quickjs-wasi', 'koffi'],
     plugins: [shared, builtins],
     outdir,
     banner: { js: REQUIRE },
@@ -114,6 +114,8 @@ async function buildFile() {
     ...common,
     stdin: { contents: `import { main } from ${program};\nawait main(process.argv);`, resolveDir: root },
     format: 'esm',
+    // Has a binary for each machine: what needs it says that npm has it.
+    external: ['koffi'],
     plugins: [embedded, builtins],
     outfile,
     banner: { js: `#!/usr/bin/env node\n${REQUIRE}` },

@@ -3,10 +3,12 @@
  * of the client's options here, and started and closed with it.
  */
 import type { Logger } from '../observability/logger.ts';
+import type { DialledPlaces } from '../transport/connection/dialled-places.ts';
 import type { SessionServices } from '../tunnel/stream/services.ts';
 import type { StreamOpener } from '../tunnel/stream/stream.ts';
 import { makeNameServer, type NameServerEvents, type NameServerOptions } from './name-serving.ts';
 import { makeRemoteForwards, type RemoteForwardEvents, type RemoteForwardOptions } from './remote-forwarding.ts';
+import { type TransparentOptions, transparentServices } from './transparent-services.ts';
 
 /** All that a session can do for a client. */
 interface Tunnel extends StreamOpener, SessionServices {}
@@ -24,10 +26,12 @@ export interface ClientService {
 export interface ServiceParts {
   readonly tunnel: Tunnel;
   readonly logger: Logger;
+  /** Where the client has connected to reach its relay. */
+  readonly dialled: DialledPlaces;
 }
 
 /** The options of which services are made; ClientOptions has them all. */
-export interface ServiceOptions extends RemoteForwardOptions, NameServerOptions {
+export interface ServiceOptions extends RemoteForwardOptions, NameServerOptions, TransparentOptions {
   readonly events?: ServiceEvents;
 }
 
@@ -41,7 +45,7 @@ export interface ServiceEvents extends RemoteForwardEvents, NameServerEvents {}
 type ServiceMaker = (options: ServiceOptions, parts: ServiceParts) => Promise<readonly ClientService[]>;
 
 /** In the order in which they start. */
-const MAKERS: readonly ServiceMaker[] = [makeNameServer, makeRemoteForwards];
+const MAKERS: readonly ServiceMaker[] = [makeNameServer, makeRemoteForwards, transparentServices];
 
 /** Opens nothing. @throws WstunError of an option that is wrong */
 export async function makeServices(options: ServiceOptions, parts: ServiceParts): Promise<ClientService> {

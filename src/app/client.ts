@@ -11,6 +11,7 @@ import type { OwnPages } from '../proxy/own-answers.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
 import { targetOfAuthority } from '../proxy/request-target.ts';
+import { DialledPlaces } from '../transport/connection/dialled-places.ts';
 import type { Reach } from '../transport/connection/reach.ts';
 import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-dialer.ts';
 import type { LinkUse } from '../tunnel/reconnect/link-limits.ts';
@@ -100,6 +101,15 @@ export interface ClientOptions extends ProxyOptions, ReachOptions, RouteOptions,
   readonly pacDirect?: readonly string[];
   /** False: only phones carry links. Default: true. */
   readonly direct?: boolean;
+  /**
+   * Resolves names, of the relay and of a proxy to it; rejects with an Error that has a `code`. Default: the system.
+   */
+  readonly lookup?: (host: string) => Promise<readonly { readonly address: string; readonly family: number }[]>;
+  /**
+   * Hears of each address, of the relay or of a proxy to it, before TCP goes there, and is waited for: a route to it
+   * can be made. Must not throw; where its promise rejects, TCP does not go there. Default: nobody hears of it.
+   */
+  readonly beforeDial?: (place: HostPort) => Promise<void> | undefined;
   readonly events?: ClientEvents;
   /** Default: nothing is logged. */
   readonly logger?: Logger;
@@ -195,6 +205,7 @@ class RunningClient implements Client {
   private readonly tunnel: TunnelClient;
   private readonly destination: { readonly relays: readonly string[]; readonly exitName: string | undefined };
   private readonly meter = new TrafficMeter();
+  private readonly dialled = new DialledPlaces();
   private readonly own: OwnPages;
   private nextPingAt = 0;
   private proxy: ProxyServer | undefined;
@@ -212,7 +223,14 @@ class RunningClient implements Client {
     this.logger = logger;
     this.destination = { relays: invite.relayUrls, exitName: invite.exitName };
     this.fixed = fixedOf(options, invite);
-    this.reach = new ReplaceableReach(reach);
+    const { lookup, beforeDial } = options;
+    this.reach = new ReplaceableReach(reach, {
+      lookup,
+      beforeConnect: (place) => {
+        this.dialled.note(place);
+        return beforeDial?.(place);
+      },
+    });
     this.proxies = new ReplaceableProxies(options, reach, () => this.reconnect(), logger);
     this.tether = this.createTether(options, invite);
     this.browser = this.createBrowser(options, invite);
@@ -225,7 +243,7 @@ class RunningClient implements Client {
   async start(options: ClientOptions, listen: HostPort): Promise<void> {
     const { tunnel: opener, logger } = this;
     const { credentials } = options;
-    this.services = await makeServices(options, { tunnel: opener, logger });
+    this.services = await makeServices(options, { tunnel: opener, logger, dialled: this.dialled });
     await this.tether?.start();
     const starting = startProxyServer({ ...listen, opener, listeners: opener, logger, credentials, own: this.own });
     this.proxy = await whenListening([listen], starting);

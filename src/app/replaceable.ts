@@ -11,9 +11,21 @@ import type { ProxyChooser } from '../transport/proxy/proxy-choice.ts';
 import { type Dialling, type DialOptions, diallingOf } from './dial-options.ts';
 import { type ProxyOptions, type ProxyUse, useProxies } from './proxy-options.ts';
 
+/** What no update changes. */
+type LastingReach = Pick<Reach, 'lookup' | 'beforeConnect'>;
+
 /** How the relay is reached, at the next dial. */
 export class ReplaceableReach implements Reach {
-  constructor(private current: Reach) {}
+  readonly lookup: Reach['lookup'];
+  readonly beforeConnect: Reach['beforeConnect'];
+
+  constructor(
+    private current: Reach,
+    { lookup, beforeConnect }: LastingReach = {},
+  ) {
+    this.lookup = lookup;
+    this.beforeConnect = beforeConnect;
+  }
 
   replace(reach: Reach): void {
     this.current = reach;

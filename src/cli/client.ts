@@ -51,6 +51,8 @@ interface ClientCommand
       | 'pacDirect'
       | 'dnsListen'
       | 'transport'
+      | 'tproxy'
+      | 'redirect'
     > {
   readonly listen: HostPort;
   readonly browserArg?: readonly string[];

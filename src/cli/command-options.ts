@@ -11,6 +11,7 @@ import {
   parsePublicAddress,
   parseResumeWindow,
   parseStateDir,
+  parseTransparent,
 } from './options.ts';
 import { addReachOptions } from './reach-flags.ts';
 
@@ -104,6 +105,12 @@ export const transportOption = () => {
     'what carries links: a WebSocket, or HTTP requests; auto: a WebSocket, and HTTP requests where the network lets none through';
   return new Option('--transport <name>', what).choices(['auto', 'websocket', 'http']).default('auto');
 };
+
+export const transparentOption = (name: 'tproxy' | 'redirect', what: string) =>
+  new Option(
+    `--${name} <port>`,
+    `take ${what}; wstun vpn --print shows the rules (HOST:PORT: only that address; default: none)`,
+  ).argParser(parseTransparent);
 
 const proxyOptions = () => [
   new Option(

@@ -22,6 +22,7 @@ import { relayCommand } from './commands/relay.ts';
 import { runCommand } from './commands/run.ts';
 import { pingCommand, statusCommand } from './commands/status.ts';
 import { versionCommand } from './commands/version.ts';
+import { vpnCommand } from './commands/vpn.ts';
 import { configureHelp } from './help-format.ts';
 import { holdsInvite, withoutSecrets } from './secret-arguments.ts';
 import { safeLines, safeText } from './terminal/safe-text.ts';
@@ -103,7 +104,7 @@ export function buildProgram(args: readonly string[]): Command {
     .enablePositionalOptions()
     .addHelpText('after', PROGRAM_EXAMPLES);
   const commands = [
-    ...[clientCommand, runCommand, browserCommand, envCommand, profilesCommand, forgetCommand],
+    ...[clientCommand, runCommand, browserCommand, vpnCommand, envCommand, profilesCommand, forgetCommand],
     ...[statusCommand, pingCommand, doctorCommand],
     ...[relayCommand, exitCommand, accessCommand, keysCommand, configCommand, quickstartCommand],
     ...[helpCommand, explainCommand, completionsCommand, manCommand, versionCommand],

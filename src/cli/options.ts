@@ -14,6 +14,13 @@ export function parseHostPort(text: string): HostPort {
   return { host, port };
 }
 
+/** `PORT`, `HOST:PORT`; the host is an IP address. */
+export function parseTransparent(text: string): { readonly host?: string; readonly port: number } {
+  const place = /^\d{1,5}$/.test(text) ? { port: Number(text) } : parseHostPort(text);
+  if (place.port < 1 || place.port > 65_535) throw new WstunError('bad-address', text);
+  return place;
+}
+
 /** `--tether` takes the next word as its address. That word may be the invite, or the first one of a pasted line. */
 export function parseTether(
   invite: string | undefined,

@@ -28,7 +28,7 @@ interface Credentials {
 interface ClientSettings
   extends ProxyOptions,
     ReachTexts,
-    Pick<ClientOptions, 'transport' | 'encryption' | 'links' | 'linkMaxBytes'> {
+    Pick<ClientOptions, 'transport' | 'encryption' | 'links' | 'linkMaxBytes' | 'tproxy' | 'redirect'> {
   readonly listen: HostPort;
   readonly user?: Credentials;
   readonly as?: string;
@@ -142,13 +142,45 @@ export async function planProgramProxy(
   const found = hasFile ? undefined : await findClientProxy(wish);
   if (found !== undefined) return () => Promise.resolve({ ...found, own: undefined, close: () => Promise.resolve() });
   if (isTyped('listen')) throw new WstunError('proxy-absent', formatHostPort(settings.listen));
-  const options = keepOptions(settled, undefined);
-  const state = defaultStateDir('client', process.env);
-  const invite = await chooseInvite({ ...options, ...(hasFile && { keep: false }) }, state, output);
+  const invite = await chooseOwnInvite(settled, hasFile, output);
   return async (signal) => {
     const own = await startOwn(settings, { invite, output, signal, events });
     return { address: own.listen, credentials: undefined, own, close: () => closeOwn(own, invite) };
   };
+}
+
+/** A client that a command always has for itself. */
+export interface OwnClientPlan {
+  /** URLs. */
+  readonly relays: readonly string[];
+  /** @throws WstunError as startClient, own-client-late */
+  start(signal: AbortSignal, hooks: ClientHooks): Promise<{ readonly client: Client; close(): Promise<void> }>;
+}
+
+type ClientHooks = Pick<ClientOptions, 'lookup' | 'beforeDial'>;
+
+/** Chooses the invite, for which a person may be asked. @throws WstunError as `readWish` and chooseInvite */
+export async function planOwnClient(
+  command: Command,
+  { output, events }: { readonly output: Output; readonly events: ClientEvents },
+): Promise<OwnClientPlan & { readonly settings: ClientSettings }> {
+  const { settings, settled, isTyped } = await readWish(command);
+  const invite = await chooseOwnInvite(settled, isTyped('inviteFile'), output);
+  return {
+    settings,
+    relays: decodeInvite(invite.text).relayUrls,
+    start: async (signal, hooks) => {
+      const client = await startOwn(settings, { invite, output, signal, events, hooks });
+      return { client, close: () => closeOwn(client, invite) };
+    },
+  };
+}
+
+/** @param hasFile an invite that is given by a file is not kept */
+async function chooseOwnInvite(settled: Settled, hasFile: boolean, output: Output): Promise<ClientInvite> {
+  const options = keepOptions(settled, undefined);
+  const state = defaultStateDir('client', process.env);
+  return await chooseInvite({ ...options, ...(hasFile && { keep: false }) }, state, output);
 }
 
 async function closeOwn(own: Client, invite: ClientInvite): Promise<void> {
@@ -165,9 +197,13 @@ interface OwnClient {
   readonly output: Output;
   readonly signal: AbortSignal;
   readonly events: ClientEvents | undefined;
+  readonly hooks?: ClientHooks;
 }
 
-async function startOwn(settings: ClientSettings, { invite, output, signal, events }: OwnClient): Promise<Client> {
+async function startOwn(
+  settings: ClientSettings,
+  { invite, output, signal, events, hooks }: OwnClient,
+): Promise<Client> {
   const { resumeWindow, linkMaxAge, browserArg, transport, encryption, links, linkMaxBytes, viaBrowser } = settings;
   let said = '';
   // Before the first attempt: whoever has pasted it cannot do so again.
@@ -184,6 +220,7 @@ async function startOwn(settings: ClientSettings, { invite, output, signal, even
     ...(viaBrowser && { viaBrowser }),
     ...(viaBrowser && browserArg && { browserArgs: browserArg }),
     ...(events && { events }),
+    ...hooks,
     state: defaultStateDir('client', process.env),
     ...{ invite: invite.text, signal, limitMs: CONNECT_LIMIT_MS, logger: output.logger },
     onAttemptFailed: ({ message }) => {

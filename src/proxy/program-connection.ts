@@ -12,7 +12,8 @@ import { isOwnHost, openOwnHost } from './own-host-stream.ts';
 import type { ProxyLimits } from './proxy-limits.ts';
 import type { ShutdownNotice } from './shutdown-notice.ts';
 
-export interface ProxyContext {
+/** What a connection needs whose target is known. */
+export interface StreamContext {
   readonly opener: StreamOpener;
   /** Absent: everyone who reaches the port may use it. */
   readonly check: CredentialCheck | undefined;
@@ -21,12 +22,15 @@ export interface ProxyContext {
   /** Those in use; they may outlive the socket of their program. */
   readonly streams: Set<TunnelStream>;
   readonly shutdown: ShutdownNotice;
+  /** What the proxy answers itself. Absent: nothing, and `wstun.internal` is a name like others. */
+  readonly own: OwnPages | undefined;
+}
+
+export interface ProxyContext extends StreamContext {
   /** Ports at the exit, for BIND. Absent: there are none. */
   readonly listeners: ListenerOpener | undefined;
   /** Programs that wait for a connection to such a port. */
   readonly binds: Set<Socket>;
-  /** What the proxy answers itself. Absent: nothing, and `wstun.internal` is a name like others. */
-  readonly own: OwnPages | undefined;
 }
 
 /**
@@ -34,7 +38,7 @@ export interface ProxyContext {
  * nothing, except while the proxy is shutting down: a program that gave up cannot be told apart from one that waits for
  * its answer. Node continues to read a paused socket until its buffer is full, and so sees resets.
  */
-export async function openStream(socket: Socket, target: Target, context: ProxyContext): Promise<TunnelStream> {
+export async function openStream(socket: Socket, target: Target, context: StreamContext): Promise<TunnelStream> {
   if (socket.destroyed) throw new WstunError('dial-cancelled');
   const { own, limits } = context;
   if (own !== undefined && isOwnHost(target))
@@ -65,7 +69,7 @@ export async function openStream(socket: Socket, target: Target, context: ProxyC
 }
 
 /** Where the program has connected to, for what the proxy answers itself. */
-export function askedAt(socket: Socket, { check }: ProxyContext): AskedAt {
+export function askedAt(socket: Socket, { check }: Pick<ProxyContext, 'check'>): AskedAt {
   const { localAddress = '127.0.0.1', localPort = 0 } = socket;
   // A socket for both families shows IPv4 addresses as mapped ones.
   const host = localAddress.replace(/^::ffff:(?=\d+\.)/i, '');
@@ -81,7 +85,7 @@ export function faultOf(error: unknown): FaultName {
 export async function pipe(
   socket: Socket,
   stream: TunnelStream,
-  { logger, streams }: ProxyContext,
+  { logger, streams }: Pick<ProxyContext, 'logger' | 'streams'>,
   greeting?: Uint8Array | string,
 ): Promise<void> {
   streams.add(stream);

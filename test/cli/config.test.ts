@@ -14,6 +14,8 @@ import { tempDir } from '../support/temp-dir.ts';
 
 /** A text that each option with a form of its own accepts; others accept any. */
 const SAMPLES: Readonly<Record<string, string>> = {
+  tproxy: '127.0.0.1:7893',
+  redirect: '7892',
   ...{ listen: '127.0.0.1:1090', admin: '[::1]:9', 'acme-http': '0.0.0.0:80', 'connect-to': '192.0.2.1:443' },
   ...{ user: 'me:secret', 'acme-eab': 'id:a2V5', header: 'X-Test: 1', sni: 'name.example', path: '/some/path' },
   ...{

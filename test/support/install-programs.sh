@@ -2,7 +2,7 @@
 # Finds the real programs that the end-to-end tests drive, and installs the missing ones where it may (root on Debian).
 # Quick when all are there. Never fails: a test whose program is missing fails by itself, which is louder than a skip.
 set -u
-PATH=$PATH:/usr/sbin:/sbin
+PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
 
 # program (or absolute path, of any file) : Debian package
 needs=(
@@ -53,6 +53,8 @@ needs=(
   ip:iproute2
   iptables:iptables
   ss:iproute2
+  nft:nftables
+  dig:bind9-dnsutils
   systemd-analyze:systemd
   zsh:zsh
   fish:fish
@@ -66,6 +68,21 @@ missing() {
     command -v "${need%%:*}" >/dev/null || [ -e "${need%%:*}" ] || printf '%s\n' "$need"
   done
 }
+
+# No Debian package: taken from PATH, else built where cargo is. Elsewhere its tests are skipped, and say so.
+tun2proxy_version=0.8.7
+tun2proxy_root=node_modules/.cache/wstun-tun2proxy
+if ! command -v tun2proxy-bin >/dev/null && [ ! -x "$tun2proxy_root/bin/tun2proxy-bin" ]; then
+  if command -v cargo >/dev/null; then
+    printf 'building for the tests: tun2proxy %s\n' "$tun2proxy_version"
+    cargo_log=$(mktemp)
+    timeout --kill-after=10 900 cargo install --quiet --locked --root "$tun2proxy_root" \
+      tun2proxy --version "$tun2proxy_version" >"$cargo_log" 2>&1 || tail -n 20 "$cargo_log" >&2
+    rm -f "$cargo_log"
+  else
+    printf '\n!!! no tun2proxy and no cargo: the tests of wstun vpn WILL BE SKIPPED\n\n' >&2
+  fi
+fi
 
 lacking=$(missing)
 [ -z "$lacking" ] && exit 0

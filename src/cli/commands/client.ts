@@ -11,6 +11,7 @@ import {
   resumeWindowOption,
   SESSION_GROUP,
   texts,
+  transparentOption,
   transportOption,
   userOption,
   WAY_GROUP,
@@ -48,6 +49,9 @@ export function clientCommand(): Command {
       'port at the exit that leads here: [bind:]port:host:port, with /udp or /proxy-v2 behind it, or [[bind:]port:]socks; may be repeated; the owner of the exit must allow it',
       texts,
     )
+    .optionsGroup('Transparent proxies (Linux):')
+    .addOption(transparentOption('tproxy', 'connections and datagrams that TPROXY of nftables leads there; needs root'))
+    .addOption(transparentOption('redirect', 'connections that REDIRECT of nftables leads there'))
     .optionsGroup(SESSION_GROUP)
     .addOption(encryptionOption())
     .addOption(resumeWindowOption())

@@ -47,7 +47,7 @@ export interface ConnectionOptions {
   readonly timeoutMs?: number;
   /** For tests; default: those of the process, and the system's resolver. */
   readonly known?: RelayAddresses;
-  readonly lookup?: Lookup;
+  readonly lookup?: Lookup | undefined;
   /** The only address of the host to dial; what is known of the others is neither used nor changed. */
   readonly address?: string | undefined;
   /** Default: the system's. */
@@ -101,9 +101,10 @@ export async function dialConnection(url: URL, options: ConnectionOptions): Prom
 
 async function connect(url: URL, options: ConnectionOptions): Promise<Connection> {
   if (options.via !== undefined) return await dialThrough(options.via, url, options);
-  const { signal, timeoutMs = DIAL_TIMEOUT_MS, address: only, lookup, clock = systemClock } = options;
+  const { signal, timeoutMs = DIAL_TIMEOUT_MS, address: only, clock = systemClock } = options;
   const { known = only === undefined ? addressesKnown : new RelayAddresses() } = options;
   const { reach = usualReach() } = options;
+  const { lookup = reach.lookup } = options;
   const since = clock.now();
   const place = placeOfUrl(url, reach);
   const where = describePlace(url, reach);
@@ -116,9 +117,10 @@ async function connect(url: URL, options: ConnectionOptions): Promise<Connection
     clock,
     prefer: reach.prefer,
     faultOfAddress: (to) => faultOfAddress(to, reach),
+    beforeConnect: reach.beforeConnect,
     connect: (to) =>
       openSocket(url, { address: to, port: place.port, where, reach, alpn: options.alpn, lentReads, clock }),
-    ...(only !== undefined ? { lookup: async () => [{ address: only, family: isIP(only) }] } : lookup && { lookup }),
+    ...(only !== undefined ? { lookup: async () => [{ address: only, family: isIP(only) }] } : { lookup }),
   }).catch((error: unknown) => {
     throw error instanceof TcpFault ? dialFault(error, { where, connected: false }) : error;
   });
@@ -229,6 +231,8 @@ export async function addressesOfUrl(
   reach: Reach = usualReach(),
 ): Promise<readonly UrlAddress[]> {
   const { host, port } = placeOfUrl(url, reach);
-  const addresses = (await addressesOf(host, lookup)).filter((each) => faultOfAddress(each, reach) === undefined);
+  const addresses = (await addressesOf(host, lookup ?? reach.lookup)).filter(
+    (each) => faultOfAddress(each, reach) === undefined,
+  );
   return addresses.map((address) => ({ address, remote: formatHostPort({ host: address, port }) }));
 }

@@ -8,6 +8,7 @@ import { formatHostPort, type HostPort } from '../../net/host-port.ts';
 import { type Family, familyOf } from './address-family.ts';
 import { NO_IPV4, NO_IPV6, NO_SOURCE, NO_SOURCE_FAMILY } from './relay-dial-faults.ts';
 import { RelayTls } from './relay-tls.ts';
+import type { Lookup } from './tcp-dial.ts';
 
 export interface Reach {
   /** Which certificates are accepted and shown, and the sessions that were begun with them. */
@@ -25,6 +26,13 @@ export interface Reach {
   readonly family?: Family | undefined;
   /** Addresses of this family are tried first. */
   readonly prefer?: Family | undefined;
+  /** Resolves names, of the relay and of a proxy to it. Default: the system's resolver. */
+  readonly lookup?: Lookup | undefined;
+  /**
+   * Hears of each address, of the relay or of a proxy to it, before TCP goes there; a promise is waited for. Must not
+   * throw; where its promise rejects, TCP does not go there.
+   */
+  readonly beforeConnect?: ((place: HostPort) => Promise<void> | undefined) | undefined;
 }
 
 let usual: Reach | undefined;

@@ -5,6 +5,7 @@ import { isIP, type Socket } from 'node:net';
 import { AbortableWait } from '../../async/abortable.ts';
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { ConnectionRace } from '../../net/connection-race.ts';
+import type { HostPort } from '../../net/host-port.ts';
 import { type Family, familyOf } from './address-family.ts';
 import type { RelayAddresses } from './relay-addresses.ts';
 import { NAME_SLOW } from './relay-dial-faults.ts';
@@ -52,10 +53,12 @@ export interface TcpDialOptions {
   readonly faultOfAddress?: (address: string) => string | undefined;
   /** Addresses of this family are tried first. */
   readonly prefer?: Family | undefined;
+  /** As of a Reach. */
+  readonly beforeConnect?: ((place: HostPort) => Promise<void> | undefined) | undefined;
   /** Starts one connection. @param address of the host, as text */
   connect(address: string): Socket;
   /** For tests; default: the system's resolver. */
-  readonly lookup?: Lookup;
+  readonly lookup?: Lookup | undefined;
   /** Default: the system's. */
   readonly clock?: Clock;
 }
@@ -169,14 +172,23 @@ class TcpDial {
   }
 
   private attempt(address: string): void {
+    const { beforeConnect, port } = this.options;
+    const ready = beforeConnect?.({ host: address, port });
+    if (ready === undefined) return this.connect(address);
+    ready.then(
+      () => {
+        if (!this.wait.isOver) this.connect(address);
+      },
+      (error: unknown) => this.handleFault(codeOf(error)),
+    );
+  }
+
+  private connect(address: string): void {
     const socket = this.options.connect(address);
     this.running.add(socket);
     // Stays on the winner, too: without a listener, an error before its owner takes over would end the process.
     socket.on('error', (error) => {
-      if (!this.running.delete(socket)) return;
-      this.faults.push(codeOf(error));
-      this.race?.handleFailed();
-      this.startNext();
+      if (this.running.delete(socket)) this.handleFault(codeOf(error));
     });
     socket.once('connect', () => {
       // Two may connect in one turn of the event loop. The second stays among the running, which are destroyed.
@@ -184,6 +196,12 @@ class TcpDial {
       this.running.delete(socket);
       this.wait.resolve({ socket, address });
     });
+  }
+
+  private handleFault(code: string): void {
+    this.faults.push(code);
+    this.race?.handleFailed();
+    this.startNext();
   }
 
   private handleLimit(): void {

@@ -8,8 +8,8 @@ export interface ViaOptions {
   /** Cancels the dial at any stage. No effect on an established tunnel. */
   readonly signal: AbortSignal;
   readonly clock: Clock;
-  /** From where TCP to the proxy goes, and by which family. */
-  readonly reach: Pick<Reach, 'source' | 'family' | 'prefer'>;
+  /** From where TCP to the proxy goes, by which family, and who hears of it. */
+  readonly reach: Pick<Reach, 'source' | 'family' | 'prefer' | 'lookup' | 'beforeConnect'>;
   /** The socket stays open for writing when the other end has finished. Default: false. */
   readonly allowHalfOpen?: boolean;
 }

@@ -244,12 +244,14 @@ export class ProxyVia implements Via {
 
   /** The name is resolved here. */
   private async openResolved(attempt: Attempt): Promise<Socket> {
-    const { target } = attempt;
-    const all = await addressesOf(target.host, this.lookup).catch((error: { readonly code?: string }) => {
-      throw new WstunError('relay-unreachable', `${formatHostPort(target)}: ${reasonOf(error.code ?? '')}`, {
-        fix: 'Let the proxy resolve the name: socks5h:// or socks4a://.',
-      });
-    });
+    const { target, options } = attempt;
+    const all = await addressesOf(target.host, this.lookup ?? options.reach.lookup).catch(
+      (error: { readonly code?: string }) => {
+        throw new WstunError('relay-unreachable', `${formatHostPort(target)}: ${reasonOf(error.code ?? '')}`, {
+          fix: 'Let the proxy resolve the name: socks5h:// or socks4a://.',
+        });
+      },
+    );
     const usable = this.proxy.kind === 'socks4' ? all.filter(isForSocks4) : all;
     let fault = new WstunError('proxy-cannot-connect', `${this.name}: ${formatHostPort(target)} has no address for it`);
     for (const host of usable.slice(0, MAX_ADDRESSES)) {
@@ -292,6 +294,7 @@ export class ProxyVia implements Via {
     const { socket, address } = await dialTcp({
       ...{ host, port, signal, limitMs: REACH_LIMIT_MS, known: this.known, clock, prefer: reach.prefer },
       faultOfAddress: (to) => faultOfAddress(to, reach),
+      beforeConnect: reach.beforeConnect,
       connect: (to) => {
         const localAddress = localAddressFor(to, reach);
         const from = localAddress === undefined ? {} : { localAddress };
@@ -299,7 +302,7 @@ export class ProxyVia implements Via {
           .setNoDelay(true)
           .setKeepAlive(true, KEEP_ALIVE_MS);
       },
-      ...(this.lookup && { lookup: this.lookup }),
+      lookup: this.lookup ?? reach.lookup,
     }).catch((error: unknown) => {
       throw error instanceof TcpFault ? this.unreachable(error) : error;
     });

@@ -1,0 +1,144 @@
+/**
+ * `wstun vpn` with real programs, which know of no proxy, on a machine whose uplink is watched.
+ * @module-tag waits
+ */
+
+import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { startDnsServer } from '../support/net/dns-server.ts';
+import { startWatchedUplink, type WatchedUplink } from '../support/net/watched-uplink.ts';
+import { startGitServer } from '../support/programs/git-server.ts';
+import { run, runWell } from '../support/programs/programs.ts';
+import { isTun2proxyHere, PATH_WITH_TUN2PROXY } from '../support/programs/tun2proxy.ts';
+import { WstunProcess, wstun } from '../support/programs/wstun-process.ts';
+import { invite, type RunningRelay, startRelay } from '../support/programs/wstun-stack.ts';
+import { atEnd } from '../support/scope.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const RELAY = 'relay.example.net';
+const OTHER_ADDRESS = '51.7.0.7';
+const LARGE = Buffer.alloc(4 * 1024 * 1024, 'x');
+
+let uplink: WatchedUplink;
+let relay: RunningRelay;
+let secret: string;
+let web: number;
+
+beforeAll(async () => {
+  uplink = await startWatchedUplink();
+  await uplink.addAddress(OTHER_ADDRESS);
+  await uplink.setFile('hosts', `127.0.0.1 localhost\n${uplink.relayAddress} ${RELAY}\n`);
+  const here = { addresses: ['127.0.0.1'] };
+  const dns = await startDnsServer({ 'site.example.net': here, 'git.example.net': here });
+  relay = await startRelay({ dns, args: ['--listen', '0.0.0.0:8443'] });
+  secret = await invite(relay, 'laptop', { allow: ['*'], url: `ws://${RELAY}:8443` });
+  web = await startSite();
+});
+
+async function startSite(): Promise<number> {
+  const server: Server = createServer((request, response) => {
+    if (request.url === '/large') return void response.end(LARGE);
+    if (request.url === '/Packages') return void response.end('Package: hello\nVersion: 1\nArchitecture: all\n\n');
+    if (request.url?.startsWith('/page') === true) return void response.end('<title>t</title><p>carried');
+    response.writeHead(404).end();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  atEnd(() => [server.close(), server.closeAllConnections()]);
+  return (server.address() as AddressInfo).port;
+}
+
+/** Routes, rules, devices and the name server of the machine; not what the kernel still adds for its own address. */
+async function machineState(): Promise<string> {
+  const commands = ['-4 rule', '-6 rule', '-4 route show table all', '-6 route show table all', '-o link'];
+  const { stdout } = await run(
+    'sh',
+    ['-c', `${commands.map((each) => `ip ${each}`).join('; ')}; cat /etc/resolv.conf`],
+    { within: uplink.there },
+  );
+  return stdout.replace(/^local fe80.*\n/gm, '');
+}
+
+async function startVpn(state: string, args: readonly string[] = []): Promise<WstunProcess> {
+  const env = { WSTUN_INVITE: secret, XDG_STATE_HOME: state, PATH: PATH_WITH_TUN2PROXY };
+  const process = new WstunProcess(['vpn', '--json', ...args], { env, within: uplink.there });
+  await process.event('ready', 30_000);
+  return process;
+}
+
+const fetchPage = (path: string, ...args: string[]) =>
+  run('curl', ['-sS', '--max-time', '20', `http://site.example.net:${web}${path}`, ...args], {
+    within: uplink.there,
+    limitMs: 25_000,
+  });
+
+describe.skipIf(!isTun2proxyHere)('wstun vpn', () => {
+  it('carries curl, git, dig, apt and Chromium of a machine without names, and no packet goes past the relay', async () => {
+    const before = await machineState();
+    await uplink.watch([uplink.relayAddress, OTHER_ADDRESS]);
+    const vpn = await startVpn(await tempDir());
+    const page = await fetchPage('/page');
+    expect(page.stdout, page.stderr + vpn.describe()).toBe('<title>t</title><p>carried');
+    expect((await fetchPage('/page', '-6')).code).not.toBe(0);
+    const asked = await runWell('dig', ['+short', '+time=2', 'site.example.net'], { within: uplink.there });
+    expect(asked).toMatch(/^198\.18\.\d+\.\d+\n$/);
+    const git = await startGitServer();
+    const clone = join(await tempDir(), 'clone');
+    await runWell('git', ['clone', '-q', `http://git.example.net:${git.port}/repo.git`, clone], {
+      within: uplink.there,
+    });
+    const lists = await aptFolder();
+    const apt = await run('apt-get', [...lists, 'update'], { within: uplink.there });
+    expect(apt.stdout).toContain('Packages');
+    const flags = ['--headless=new', '--no-sandbox', '--disable-gpu', `--user-data-dir=${await tempDir()}`];
+    const shown = await run('chromium', [...flags, '--dump-dom', `http://site.example.net:${web}/page`], {
+      within: uplink.there,
+      limitMs: 40_000,
+    });
+    expect(shown.stdout, shown.stderr).toContain('carried');
+    expect(await uplink.strayed()).toEqual([]);
+    vpn.signal('SIGTERM');
+    expect(await vpn.exited).toBe(0);
+    expect(await machineState()).toBe(before);
+  });
+
+  it('works on when the relay gets another address, and after it was killed the next one restores the routes', async () => {
+    const before = await machineState();
+    const state = await tempDir();
+    const vpn = await startVpn(state);
+    expect((await fetchPage('/page')).stdout).toContain('carried');
+    await uplink.setFile('hosts', `127.0.0.1 localhost\n${OTHER_ADDRESS} ${RELAY}\n`);
+    await uplink.removeRelayAddress();
+    // Else it takes half a minute until the client believes that the link is dead.
+    await runWell('ss', ['-K', 'dport', '=', '8443'], { within: uplink.there });
+    await vpn.event('resumed', 30_000);
+    expect((await fetchPage('/page')).stdout, vpn.describe()).toContain('carried');
+    await vpn.kill();
+    expect(await machineState()).not.toBe(before);
+    const restored = await wstun(['vpn', '--restore'], { env: { XDG_STATE_HOME: state }, within: uplink.there });
+    expect(restored).toMatchObject({ code: 0, stdout: 'The routes are as they were before wstun vpn.\n' });
+    expect(await machineState()).toBe(before);
+  });
+});
+
+/** A machine's packages from one source, and nothing of this machine's. */
+async function aptFolder(): Promise<readonly string[]> {
+  const folder = await tempDir();
+  for (const name of ['lists/partial', 'cache/archives/partial']) await mkdir(join(folder, name), { recursive: true });
+  await writeFile(join(folder, 'sources.list'), `deb [trusted=yes] http://site.example.net:${web}/ ./\n`);
+  await writeFile(join(folder, 'status'), '');
+  return Object.entries({
+    'Dir::Etc::SourceList': join(folder, 'sources.list'),
+    'Dir::Etc::SourceParts': '-',
+    'Dir::State': folder,
+    'Dir::State::Lists': join(folder, 'lists'),
+    'Dir::State::Status': join(folder, 'status'),
+    'Dir::Cache': join(folder, 'cache'),
+    'Acquire::Languages': 'none',
+    'APT::Sandbox::User': 'root',
+  }).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
+}
