@@ -36,6 +36,7 @@ import { TrafficMeter } from './traffic-meter.ts';
 
 /** Links, and Node's own. */
 const DESCRIPTORS_BESIDE_PROGRAMS = 100;
+const { maxConnections, maxAssociations } = DEFAULT_PROXY_LIMITS;
 
 /** The other end takes 20 a second of a session, and ends one that sends more. */
 const PING_SPACING_MS = 200;
@@ -236,7 +237,7 @@ class RunningClient implements Client {
     this.browser = this.createBrowser(options, invite);
     this.tunnel = this.createTunnel(options, invite);
     this.own = ownPagesOf(options.pacDirect, () => this.status());
-    this.descriptors = watchDescriptors(logger, DEFAULT_PROXY_LIMITS.maxConnections + DESCRIPTORS_BESIDE_PROGRAMS);
+    this.descriptors = watchDescriptors(logger, maxConnections + maxAssociations + DESCRIPTORS_BESIDE_PROGRAMS);
     this.network = followNetwork(this, logger);
   }
 

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { type FaultName, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
-import type { ListenerOpener } from '../tunnel/stream/services.ts';
+import type { AssociationOpener, ListenerOpener } from '../tunnel/stream/services.ts';
 import { pipeSocket } from '../tunnel/stream/socket-pipe.ts';
 import { holdWriteErrors } from '../tunnel/stream/socket-reset.ts';
 import type { StreamOpener, Target, TunnelStream } from '../tunnel/stream/stream.ts';
@@ -11,6 +11,7 @@ import type { AskedAt, OwnPages } from './own-answers.ts';
 import { isOwnHost, openOwnHost } from './own-host-stream.ts';
 import type { ProxyLimits } from './proxy-limits.ts';
 import type { ShutdownNotice } from './shutdown-notice.ts';
+import type { Associations } from './udp/associations.ts';
 
 /** What a connection needs whose target is known. */
 export interface StreamContext {
@@ -27,10 +28,12 @@ export interface StreamContext {
 }
 
 export interface ProxyContext extends StreamContext {
+  readonly opener: StreamOpener & AssociationOpener;
   /** Ports at the exit, for BIND. Absent: there are none. */
   readonly listeners: ListenerOpener | undefined;
   /** Programs that wait for a connection to such a port. */
   readonly binds: Set<Socket>;
+  readonly associations: Associations;
 }
 
 /**

@@ -8,6 +8,11 @@ export interface ProxyLimits {
    * stops.
    */
   readonly maxConnections: number;
+  /**
+   * UDP associations open at once; for a further one, the one that has been idle for longest ends. Default 512: a
+   * tun2proxy has one for each flow of some seconds. Each has a descriptor and a UDP buffer of the kernel.
+   */
+  readonly maxAssociations: number;
   /** From the connection to a whole proxy request, ms. Default 10,000: programs send it at once. */
   readonly negotiationMs: number;
   /** How long a refused connection may take to read that and close, ms. Default 10,000, as RFC 1928 §6 says. */
@@ -20,6 +25,7 @@ export interface ProxyLimits {
 
 export const DEFAULT_PROXY_LIMITS: ProxyLimits = {
   maxConnections: 2_048,
+  maxAssociations: 512,
   negotiationMs: 10_000,
   lingerMs: 10_000,
   keepAliveMs: 60_000,

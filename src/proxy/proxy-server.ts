@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { WstunError } from '../errors.ts';
 import { cannotListen } from '../listen-fault.ts';
 import type { Logger } from '../observability/logger.ts';
-import type { ListenerOpener } from '../tunnel/stream/services.ts';
+import type { AssociationOpener, ListenerOpener } from '../tunnel/stream/services.ts';
 import { resetSocket } from '../tunnel/stream/socket-reset.ts';
 import type { StreamOpener, TunnelStream } from '../tunnel/stream/stream.ts';
 import { CredentialCheck, type Credentials } from './credentials.ts';
@@ -17,13 +17,14 @@ import { ShutdownNotice } from './shutdown-notice.ts';
 import { serveSocks } from './socks-connection.ts';
 import { Socks4Negotiation } from './socks4.ts';
 import { Socks5Negotiation } from './socks5.ts';
+import { Associations } from './udp/associations.ts';
 
 export interface ProxyServerOptions {
   /** An address of this machine, an IPv6 one without brackets. Whether it may be used: see `refuseOpenToNetwork`. */
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
-  readonly opener: StreamOpener;
+  readonly opener: StreamOpener & AssociationOpener;
   /** Asked of every program. Absent: none. */
   readonly credentials?: Credentials | undefined;
   readonly logger: Logger;
@@ -52,7 +53,12 @@ export async function startProxyServer(options: ProxyServerOptions): Promise<Pro
       'too many wrong passwords from this address; wstun rejects it for this many seconds',
     ),
   );
-  const shared = { streams: new Set<TunnelStream>(), binds: new Set<Socket>(), shutdown: new ShutdownNotice() };
+  const shared = {
+    streams: new Set<TunnelStream>(),
+    binds: new Set<Socket>(),
+    shutdown: new ShutdownNotice(),
+    associations: new Associations(limits.maxAssociations, logger),
+  };
   const proxy = new ProxyServer({ opener, check: undefined, logger, limits, listeners, own, ...shared }, guesses);
   proxy.setCredentials(credentials);
   await proxy.listen(host, port);

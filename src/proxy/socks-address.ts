@@ -3,29 +3,49 @@ import type { FaultName } from '../errors.ts';
 import type { Target } from '../tunnel/stream/stream.ts';
 import { targetOfIp, targetOfName } from './request-target.ts';
 
-const TYPE = { ipv4: 1, name: 3, ipv6: 4 } as const;
-/** Bytes of an address by its type; a name has a length byte. */
-const ADDRESS_BYTES: Readonly<Record<number, number>> = { [TYPE.ipv4]: 4, [TYPE.ipv6]: 16 };
+/** The values of ATYP. */
+export interface AddressTypes {
+  readonly ipv4: number;
+  readonly name: number;
+  readonly ipv6: number;
+}
+
+const SOCKS5_TYPES: AddressTypes = { ipv4: 1, name: 3, ipv6: 4 };
 
 export type SocksAddress =
   | { readonly kind: 'incomplete' }
   /** `end`: the index of the first byte behind the port. */
   | { readonly kind: 'address'; readonly target: Target; readonly end: number }
-  | { readonly kind: 'refused'; readonly fault: FaultName };
+  /** `end`: the same, where it is known. */
+  | { readonly kind: 'refused'; readonly fault: FaultName; readonly end?: number };
 
 const INCOMPLETE: SocksAddress = { kind: 'incomplete' };
 
 /** @param at the index of ATYP */
-export function readSocksAddress(bytes: Buffer, at: number): SocksAddress {
+export function readSocksAddress(bytes: Buffer, at: number, types = SOCKS5_TYPES): SocksAddress {
   const type = bytes[at];
-  if (type === undefined) return INCOMPLETE;
-  if (type === TYPE.name) return readName(bytes, at + 1);
-  const length = ADDRESS_BYTES[type];
-  if (length === undefined) return { kind: 'refused', fault: 'proxy-address-type' };
-  const portAt = at + 1 + length;
+  switch (type) {
+    case undefined:
+      return INCOMPLETE;
+    case types.ipv4:
+      return readIp(bytes, at + 1, 4);
+    case types.ipv6:
+      return readIp(bytes, at + 1, 16);
+    case types.name:
+      return readName(bytes, at + 1);
+    default:
+      return { kind: 'refused', fault: 'proxy-address-type' };
+  }
+}
+
+function readIp(bytes: Buffer, at: number, length: number): SocksAddress {
+  const portAt = at + length;
   if (bytes.length < portAt + 2) return INCOMPLETE;
-  const target = targetOfIp(bytes.subarray(at + 1, portAt), bytes.readUInt16BE(portAt));
-  return { kind: 'address', target, end: portAt + 2 };
+  return {
+    kind: 'address',
+    target: targetOfIp(bytes.subarray(at, portAt), bytes.readUInt16BE(portAt)),
+    end: portAt + 2,
+  };
 }
 
 /** A NUL or an empty name is refused before the rest has come, like the other faults. */
@@ -33,13 +53,12 @@ function readName(bytes: Buffer, at: number): SocksAddress {
   const length = bytes[at];
   if (length === undefined) return INCOMPLETE;
   const portAt = at + 1 + length;
+  const end = portAt + 2;
   const name = bytes.subarray(at + 1, portAt);
-  if (length === 0 || name.includes(0)) return { kind: 'refused', fault: 'dial-bad-target' };
-  if (bytes.length < portAt + 2) return INCOMPLETE;
+  if (length === 0 || name.includes(0)) return { kind: 'refused', fault: 'dial-bad-target', end };
+  if (bytes.length < end) return INCOMPLETE;
   const target = targetOfName(name.toString('latin1'), bytes.readUInt16BE(portAt));
-  return target === undefined
-    ? { kind: 'refused', fault: 'dial-bad-target' }
-    : { kind: 'address', target, end: portAt + 2 };
+  return target === undefined ? { kind: 'refused', fault: 'dial-bad-target', end } : { kind: 'address', target, end };
 }
 
 /** How many bytes `writeSocksAddress` writes. */
@@ -48,12 +67,12 @@ export function socksAddressLength(target: Target): number {
 }
 
 /** Returns the index behind what it has written at `at`. The target is one that OPEN can carry (protocol/target.ts). */
-export function writeSocksAddress(into: Buffer, at: number, target: Target): number {
+export function writeSocksAddress(into: Buffer, at: number, target: Target, types = SOCKS5_TYPES): number {
   if (target.kind === 'ip') {
-    into[at] = target.ip.length === 4 ? TYPE.ipv4 : TYPE.ipv6;
+    into[at] = target.ip.length === 4 ? types.ipv4 : types.ipv6;
     into.set(target.ip, at + 1);
   } else {
-    into[at] = TYPE.name;
+    into[at] = types.name;
     into[at + 1] = target.name.length;
     into.write(target.name, at + 2, 'latin1');
   }

@@ -3,6 +3,10 @@ import type { Socket } from 'node:net';
 import { awaitBytes, endWith, faultOf, openStream, type ProxyContext, pipe } from './program-connection.ts';
 import { serveBind } from './socks-bind.ts';
 import type { SocksNegotiation, SocksStep } from './socks-negotiation.ts';
+import { serveDatagrams } from './udp/datagram-connection.ts';
+import { HevFraming } from './udp/hev-framing.ts';
+import { serveUdpAssociate } from './udp/udp-associate.ts';
+import { uotFramingOf } from './udp/uot-framing.ts';
 
 type Outcome = Exclude<SocksStep, { kind: 'more' }>;
 type Request = Extract<Outcome, { kind: 'request' }>;
@@ -47,9 +51,10 @@ function serveCommand(
     case 'bind':
       return serveBind(socket, request.target, negotiation, context);
     case 'udp-associate':
+      return serveUdpAssociate(socket, request.target, negotiation, context);
     case 'udp-in-tcp':
-      context.logger.debug({ fault: 'proxy-command' }, 'SOCKS request rejected');
-      return endWith(socket, negotiation.failed('proxy-command'), context.limits.lingerMs);
+      socket.write(negotiation.granted);
+      return serveDatagrams(socket, new HevFraming(), context);
   }
 }
 
@@ -59,6 +64,11 @@ async function connect(
   negotiation: SocksNegotiation,
   context: ProxyContext,
 ): Promise<void> {
+  const framing = uotFramingOf(request.target);
+  if (framing !== undefined) {
+    socket.write(negotiation.granted);
+    return serveDatagrams(socket, framing, context);
+  }
   try {
     const stream = await openStream(socket, request.target, context);
     await pipe(socket, stream, context, negotiation.granted);

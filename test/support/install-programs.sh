@@ -34,6 +34,10 @@ needs=(
   kinit:krb5-user
   tinyproxy:tinyproxy-bin
   danted:dante-server
+  socksify:dante-client
+  drill:ldnsutils
+  dig:bind9-dnsutils
+  rsync:rsync
   faketime:faketime
   dig:bind9-dnsutils
   dnsmasq:dnsmasq-base

@@ -9,6 +9,7 @@ import { own, type Piece } from '../../../src/memory/pieces.ts';
 import { WrittenPieces } from '../../../src/memory/written-pieces.ts';
 import { resetSocket } from '../../../src/tunnel/stream/socket-reset.ts';
 import type { StreamOpener, Target, TunnelStream } from '../../../src/tunnel/stream/stream.ts';
+import { FakeAssociations } from './fake-associations.ts';
 
 const NOTHING = new Uint8Array(0);
 
@@ -56,7 +57,7 @@ export class SocketStream extends Duplex implements TunnelStream {
   }
 }
 
-export class FakeOpener implements StreamOpener {
+export class FakeOpener extends FakeAssociations implements StreamOpener {
   /** All that was asked for, in order. */
   readonly targets: Target[] = [];
   readonly signals: AbortSignal[] = [];
@@ -69,6 +70,7 @@ export class FakeOpener implements StreamOpener {
 
   /** Whatever the target, streams lead to this port of 127.0.0.1. */
   constructor(port = 0) {
+    super();
     this.port = port;
   }
 
