@@ -25,6 +25,8 @@ export interface Dialling {
   readonly publicAddresses: PublicAddresses;
   /** Undefined: directly. */
   readonly dial: Dial | undefined;
+  /** Not through a proxy. */
+  readonly isDirect: boolean;
 }
 
 /** @throws WstunError bad-option, bad-proxy */
@@ -39,6 +41,7 @@ export function diallingOf({ dns, hosts = {}, publicAddresses, via }: DialOption
     resolver: withHosts(asked, hosts),
     publicAddresses: new PublicAddresses({ given, resolvers, logger }),
     dial,
+    isDirect: dial === undefined,
   };
 }
 

@@ -98,7 +98,7 @@ export class ReplaceableDialling implements Dialling {
   readonly publicAddresses: Dialling['publicAddresses'];
   readonly resolver: Resolver;
   readonly dial: Dial;
-  private current: Pick<Dialling, 'resolver' | 'dial'>;
+  private current: Pick<Dialling, 'resolver' | 'dial' | 'isDirect'>;
 
   /** @throws WstunError bad-option, bad-proxy */
   constructor(
@@ -114,6 +114,10 @@ export class ReplaceableDialling implements Dialling {
     };
     const directly = createDialer();
     this.dial = (...target) => (this.current.dial ?? directly)(...target);
+  }
+
+  get isDirect(): boolean {
+    return this.current.isDirect;
   }
 
   /** All but the public addresses; in force when the result is called. @throws WstunError bad-option, bad-proxy */

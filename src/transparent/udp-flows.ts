@@ -82,7 +82,10 @@ export class UdpFlows {
     try {
       const association = this.options.opener.openAssociation(undefined, {
         handleDatagram: (bytes, from) => this.handleAnswer(key, source, bytes, from),
-        handleEnd: () => void this.flows.delete(key),
+        handleEnd: (error) => {
+          if (error !== undefined) this.options.logger.debug({ fault: error.fault }, 'a flow of datagrams has ended');
+          this.flows.delete(key);
+        },
       });
       const flow = { association, asked: new Set<string>(), usedAt: this.clock.now() };
       this.flows.set(key, flow);

@@ -38,8 +38,8 @@ export interface ExitOptions extends TrafficOptions {
   readonly isOverloaded?: () => boolean;
   /** Default: directly. */
   readonly dial?: Dial;
-  /** False where targets are dialled through a proxy: UDP would go past it. Default: true. */
-  readonly udp?: boolean;
+  /** False while targets are dialled through a proxy: UDP would go past it. Default: always true. */
+  readonly mayUseUdp?: () => boolean;
   readonly associations?: PlaceLimits;
   /** Where an access entry may listen, currently. Default: nowhere. */
   readonly listenRulesFor?: (peer: string) => readonly ListenRule[];
@@ -118,7 +118,7 @@ export class Exit implements StreamAcceptor {
       case 'tcp':
         return await this.streams.serve(offer);
       case 'udp':
-        if (this.options.udp === false) throw new WstunError('dial-not-allowed', 'no UDP through a proxy');
+        if (this.options.mayUseUdp?.() === false) throw new WstunError('dial-not-allowed', 'no UDP through a proxy');
         return await this.associations.serve(offer);
       case 'resolver':
         throw new WstunError('dial-bad-target', 'no such service');

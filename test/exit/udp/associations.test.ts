@@ -329,7 +329,7 @@ describe('a connected association', () => {
   });
 
   it('is not opened where targets are dialled through a proxy', async () => {
-    const offer = offerTo(exitWith({ udp: false }), at('127.0.0.1', 9));
+    const offer = offerTo(exitWith({ mayUseUdp: () => false }), at('127.0.0.1', 9));
     expect(await offer.refused).toBe('dial-not-allowed');
   });
 });
