@@ -3,8 +3,8 @@
  * within an association, as of a VPN, then slows down, in place of filling the queue up to its bound. Pure.
  */
 
-/** A standing queue of less delay is good: it keeps the path busy. ms; RFC 8289 §4.4 has 5, for packets not records. */
-const TARGET_MS = 10;
+/** A standing queue of less delay is good: it keeps the path busy. ms: RFC 8289 §4.4. */
+const TARGET_MS = 5;
 /** So long must all datagrams have waited for longer before the first is dropped, ms: RFC 8289 §4.3. */
 const INTERVAL_MS = 100;
 /** With no more than this left, bytes, the queue is short whatever the delay: one full datagram. */

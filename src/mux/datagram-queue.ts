@@ -15,6 +15,17 @@ const LONGEST_WAY_MS = 50;
 /** Of one association, bytes: a full window of a transfer at 20 Mbit/s and 100 ms. One datagram always fits. */
 const MAX_QUEUED_BYTES = 256 * 1024;
 
+/**
+ * No more waits than a path that is known carries in so many ms: a transfer inside a VPN keeps the path busy with it,
+ * and what goes beside the transfer waits no longer. CoDel alone is slow to end the start of a transfer.
+ */
+const FULL_QUEUE_MS = 20;
+/** On slow paths, in place of that, bytes: a burst of a call or of a name look-up. */
+const FULL_QUEUE_BYTES = 16 * 1024;
+
+/** What the path may carry beyond what it has carried so far, before it was ever full. */
+const STARTUP_GAIN = 2.5;
+
 /** What a datagram costs beside its content, bytes, about: a frame, an address, and its entry here. */
 const OVERHEAD_BYTES = 64;
 
@@ -98,6 +109,9 @@ export class DatagramQueue {
       if (!isLate && !this.codel.mustDrop(waitedMs, this.bytes, now)) break;
       this.drop();
     }
+    const fullPerMs = steadyPerMs ?? STARTUP_GAIN * leastPerMs;
+    const fullBytes = Math.max(FULL_QUEUE_BYTES, FULL_QUEUE_MS * fullPerMs);
+    while (this.bytes > fullBytes && this.queued.length - this.first > 1) this.drop();
     if (steadyPerMs === undefined || steadyPerMs <= 0) return;
     for (let excess = this.excess(now, steadyPerMs); excess > 0; excess -= 1) this.drop();
   }

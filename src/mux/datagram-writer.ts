@@ -79,11 +79,17 @@ export class DatagramWriter {
   private write(now: number, room: RecordRoom): number {
     const { encoder, turns } = this;
     for (let queue = turns.next(room.frameBytes); queue !== undefined; queue = turns.next(room.frameBytes)) {
-      queue.trim(now, room.rate);
+      queue.trim(now, this.shareOf(room.rate));
       const wasFull = this.writeTurn(queue, room);
       if (wasFull) break;
     }
     return encoder.length;
+  }
+
+  /** What an association has of the path, beside the others that wait. */
+  private shareOf({ leastPerMs, steadyPerMs }: PathRate): PathRate {
+    const share = 1 + this.turns.size;
+    return { leastPerMs: leastPerMs / share, steadyPerMs: steadyPerMs && steadyPerMs / share };
   }
 
   /** True: the record takes no more. */

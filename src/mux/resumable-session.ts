@@ -251,14 +251,16 @@ export class ResumableSession {
   /** One that comes alone and says nothing new is a no-op. */
   private handleAcknowledgement(link: SessionLink, isNoOp: boolean, ack: Acknowledgement, now: number): void {
     const { holes, congestion } = link;
-    const { inFlightBytes, isAppLimited } = congestion;
+    const { isAppLimited } = congestion;
+    const streamBytes = streamBytesInFlight(link);
     const count = link.onAcknowledged(ack, now);
     if (count === undefined) return this.mux.fail('bad-record');
     if (count === 0) return isNoOp ? this.mux.handleNoOpRecord(now) : undefined;
-    if (!isAppLimited && inFlightBytes >= BULK_BYTES) this.demand ??= new LinkDemand(now);
+    if (!isAppLimited && streamBytes >= BULK_BYTES) this.demand ??= new LinkDemand(now);
     if (this.demand !== undefined) {
-      const seen = { holes: link.holes - holes, isBusy: !isAppLimited };
-      this.demand.onAcked(inFlightBytes - congestion.inFlightBytes, seen, this.links.length, now);
+      const isBusy = !isAppLimited && streamBytes >= BULK_BYTES;
+      const seen = { holes: isBusy ? link.holes - holes : 0, isBusy };
+      this.demand.onAcked(streamBytes - streamBytesInFlight(link), seen, this.links.length, now);
     }
     this.mux.handleRoundTrip(this.longestRoundTripMs());
   }
@@ -371,4 +373,9 @@ export class ResumableSession {
   poll(now: number): Outgoing | undefined {
     return this.sender.poll(now);
   }
+}
+
+/** Without datagrams, for which only one link is of use. */
+function streamBytesInFlight({ congestion, datagramBytesInFlight }: SessionLink): number {
+  return congestion.inFlightBytes - datagramBytesInFlight;
 }

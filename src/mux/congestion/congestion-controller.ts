@@ -138,10 +138,12 @@ export class CongestionController {
   /**
    * The same for datagrams: what is in flight cannot be dropped any more, so no more is than keeps the path busy.
    * Before the path was ever full, that doubles with each round trip, from one datagram on.
+   * @param isBulk they keep the path busy: then they wait while it is emptied for a probe
    */
-  datagramWindow(): number {
+  datagramWindow(isBulk: boolean, now: number): number {
     const { bytesPerMs } = this.rate;
     if (bytesPerMs === 0) return FIRST_DATAGRAM_BYTES;
+    if (isBulk && this.probe.isDraining(now)) return this.path.emptyBytes();
     const { minRttMs } = this.delay;
     const steadyMs = Math.max(minRttMs + DATAGRAM_QUEUE_MS, DATAGRAM_ROUND_TRIPS * minRttMs);
     const busyMs = this.startup.isActive ? DATAGRAM_STARTUP_ROUND_TRIPS * minRttMs : steadyMs;

@@ -196,7 +196,8 @@ export class LinkSender {
   /** @param isLast nothing else is to be sent */
   private pollDatagrams(link: SessionLink, now: number, isLast: boolean): Outgoing | undefined {
     const { congestion } = link;
-    const window = this.mux.hasDatagrams ? congestion.datagramWindow() : 0;
+    const isBulk = link.datagramBytesInFlight > URGENT_BYTES;
+    const window = this.mux.hasDatagrams ? congestion.datagramWindow(isBulk, now) : 0;
     const spareBytes = window - congestion.inFlightBytes;
     if (spareBytes <= 0) return undefined;
     const { frameBytes, recordBytes } = this.sizesOf(link);

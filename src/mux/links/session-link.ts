@@ -91,6 +91,8 @@ export class SessionLink {
   /** How often it was late so far; and what was acknowledged on it, bytes. */
   lateTimes = 0;
   ackedBytes = 0;
+  /** Of datagrams, bytes: no other link is of use for them. */
+  datagramBytesInFlight = 0;
   /** Signs of lost packets so far (link-demand.ts). */
   holes = 0;
   private newestReceivedMs = Number.NaN;
@@ -159,6 +161,7 @@ export class SessionLink {
 
   /** A record of datagrams goes out now: it has a position, and no number. */
   onDatagramsSent(bytes: number, now: number, mayWait: boolean): SentStamp {
+    this.datagramBytesInFlight += bytes;
     return this.putInFlight(undefined, bytes, now, mayWait);
   }
 
@@ -188,7 +191,8 @@ export class SessionLink {
       if (sent === undefined) break;
       newest = sent.stamp;
       bytes += sent.length;
-      if (sent.part !== undefined) this.takeAcked(sent.part);
+      if (sent.part === undefined) this.datagramBytesInFlight -= sent.length;
+      else this.takeAcked(sent.part);
     }
     this.forget(count);
     this.progressAt = now;
