@@ -68,6 +68,7 @@ export function judge(message: Uint8Array): Judged {
   if (question.class !== CLASS_IN || META_TYPES.has(question.type))
     return { kind: 'answer', answer: failure(query, RCODE.notImp) };
   if (question.type === TYPE.any) return { kind: 'answer', answer: minimalAny(query) };
+  if (question.name.endsWith(LOCALHOST)) return { kind: 'answer', answer: localhost(query) };
   return { kind: 'ask', query, key: keyOf(query) };
 }
 
@@ -147,23 +148,25 @@ function badVersion(query: DnsQuery): Uint8Array {
 /** RFC 8482 §4.2: HINFO with CPU "RFC8482", in place of all records. */
 function minimalAny(query: DnsQuery): Uint8Array {
   const cpu = [...'RFC8482'].map((char) => char.charCodeAt(0));
-  const data = [cpu.length, ...cpu, 0];
-  const record = Uint8Array.from([
-    0xc0,
-    HEADER_BYTES,
-    0,
-    TYPE.hinfo,
-    0,
-    CLASS_IN,
-    0,
-    0,
-    0x0e,
-    0x10,
-    0,
-    data.length,
-    ...data,
-  ]);
-  return assemble(query, answerFlags(query, RCODE.noError), [record]);
+  return assemble(query, answerFlags(query, RCODE.noError), [ownRecord(TYPE.hinfo, [cpu.length, ...cpu, 0])]);
+}
+
+/** `localhost` and all names below it are this machine, and are nobody else's to answer (RFC 6761 §6.3). */
+const LOCALHOST = '\u0009localhost\u0000';
+const LOOPBACK: Readonly<Record<number, readonly number[]>> = {
+  [TYPE.a]: [127, 0, 0, 1],
+  [TYPE.aaaa]: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+};
+
+function localhost(query: Asked): Uint8Array {
+  const address = LOOPBACK[query.question.type];
+  const answers = address === undefined ? [] : [ownRecord(query.question.type, address)];
+  return assemble(query, answerFlags(query, RCODE.noError), answers);
+}
+
+/** Of the name that is asked for, for an hour. */
+function ownRecord(type: number, data: readonly number[]): Uint8Array {
+  return Uint8Array.from([0xc0, HEADER_BYTES, 0, type, 0, CLASS_IN, 0, 0, 0x0e, 0x10, 0, data.length, ...data]);
 }
 
 function assemble(query: DnsQuery, flags: number, answers: readonly Uint8Array[]): Uint8Array {

@@ -87,6 +87,23 @@ describe('judge', () => {
     expect(refused?.additionals).toMatchObject([{ type: 'OPT', extendedRcode: 1 }]);
   });
 
+  it('judge answers for localhost itself, and asks for other names that look like it', () => {
+    for (const [name, type, data] of [
+      ['localhost', 'A', '127.0.0.1'],
+      ['Some.LocalHost', 'AAAA', '::1'],
+      ['localhost', 'MX', undefined],
+    ] as const) {
+      const judged = judge(query(name, type));
+      const { answers = [], rcode } = judged.kind === 'answer' ? decode(judged.answer) : {};
+      expect([rcode, answers.map((record) => 'data' in record && record.data)]).toEqual([
+        'NOERROR',
+        data ? [data] : [],
+      ]);
+    }
+    for (const name of ['localhost.example', 'notlocalhost', 'my-localhost'])
+      expect(judge(query(name, 'A')).kind).toBe('ask');
+  });
+
   it('judge returns for any bytes, and each of its answers is well-formed and has the id of the query', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 12, maxLength: 80 }), (bytes) => {
