@@ -286,3 +286,29 @@ describe('the resolver', () => {
     stream.destroy();
   });
 });
+
+describe('an exit that shuts down', () => {
+  it('waits for no listener, association or resolver: the client has them end, to open others elsewhere', async () => {
+    const { client, exit } = await connect((offer) => {
+      offer.signal.addEventListener('abort', () => offer.release());
+      if (offer.service === 'resolver') offer.accept().resume();
+      else if (offer.service === 'tcp-listener') offer.acceptListener(PLACE);
+      else echo(offer);
+    });
+    const ends: WstunError[] = [];
+    const handler = { handleConnection: () => {}, handleEnd: (error: WstunError) => void ends.push(error) };
+    await client.listenTcp(PLACE, handler, never);
+    const [near, udpListener] = [new Ending(), new Ending()];
+    client.openAssociation(PLACE, near);
+    client.listenUdp(PLACE, udpListener);
+    const resolver = await client.openResolver(never);
+    await until(() => near.bounds.length === 1 && udpListener.bounds.length === 1);
+    const since = performance.now();
+    await exit.close(60_000);
+    expect(performance.now() - since).toBeLessThan(20_000);
+    expect([...ends, ...near.ends, ...udpListener.ends].map((error) => error?.fault)).toEqual(
+      Array(3).fill('shutting-down'),
+    );
+    expect(resolver.destroyed).toBe(true);
+  });
+});

@@ -110,6 +110,14 @@ export class Associations {
     this.owner.scheduleFlush();
   }
 
+  /** Their owners open others. */
+  endAll(fault: WireFaultName): void {
+    for (const association of [...this.live.values()]) {
+      this.close(association.id, undefined);
+      association.handleEnd(new WstunError(fault));
+    }
+  }
+
   // ── events of the session ──────────────────────────────────────────────────────────────────────────────────────────
 
   handleOpened(id: number, bound: Target | undefined): void {

@@ -26,6 +26,15 @@ export class Listeners {
     this.owner.scheduleFlush();
   }
 
+  /** Their owners ask for others. */
+  endAll(fault: WireFaultName): void {
+    for (const id of [...this.live.keys()]) {
+      this.mux.finish(id);
+      this.handleEnd(id, fault);
+    }
+    this.owner.scheduleFlush();
+  }
+
   /** A connection that the listener has accepted. */
   handleConnection(listener: number, offer: OfferedStream): void {
     const handler = this.live.get(listener);

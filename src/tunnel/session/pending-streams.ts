@@ -2,7 +2,7 @@
 import { AbortableWait } from '../../async/abortable.ts';
 import { type WireFaultName, WstunError } from '../../errors.ts';
 import type { MuxEvent, Opened } from '../../mux/events.ts';
-import { LazyMap } from '../../mux/lazy-collections.ts';
+import { LazyMap, LazySet } from '../../mux/lazy-collections.ts';
 import type { MuxSession } from '../../mux/session.ts';
 import { hasBytes, type OpenRequest, type Service, UNSPECIFIED } from '../../protocol/services.ts';
 import { MuxStream } from '../stream/mux-stream.ts';
@@ -48,6 +48,7 @@ export class PendingStreams {
   private readonly offers = new LazyMap<number, Offer>();
   /** Only an end that opens streams has one. */
   private queue: OpenQueue | undefined;
+  private readonly resolvers = new LazySet<MuxStream>();
   private readonly associations: Associations;
   private readonly listeners: Listeners;
 
@@ -83,7 +84,22 @@ export class PendingStreams {
   /** As ResolverOpener, on this session. */
   async openResolver(signal: AbortSignal): Promise<TunnelStream> {
     const request: OpenRequest = { service: 'resolver', target: UNSPECIFIED };
-    return this.openAtOnce(request, signal, (id) => this.streams.add(id, UNSPECIFIED));
+    return this.openAtOnce(request, signal, (id) => {
+      const stream = this.streams.add(id, UNSPECIFIED);
+      this.resolvers.add(stream);
+      stream.once('close', () => this.resolvers.delete(stream));
+      return stream;
+    });
+  }
+
+  /**
+   * The session takes no more streams. What has no end of its own would keep it open, and a port at the exit closed to
+   * the next one: their owners have them opened there.
+   */
+  endServices(): void {
+    this.associations.endAll('shutting-down');
+    this.listeners.endAll('shutting-down');
+    for (const stream of this.resolvers) stream.destroy(new WstunError('shutting-down'));
   }
 
   /** As AssociationOpener, on this session. */

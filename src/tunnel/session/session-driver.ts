@@ -430,7 +430,12 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   }
 
   handleOutOfIds(): void {
+    this.handleNoMoreStreams();
+  }
+
+  private handleNoMoreStreams(): void {
     this.owner.onNoMoreStreams?.();
+    if (this.options.mux.role === 'client') this.pending?.endServices();
   }
 
   /** No more streams; resolves when the open ones have ended, or the session has. The caller sets the limit. */
@@ -539,7 +544,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
         for (const ping of [...(this.pings ?? [])]) ping.resolve(event.roundTripMs);
         return;
       case 'peer-draining':
-        return this.owner.onNoMoreStreams?.();
+        return this.handleNoMoreStreams();
       case 'ended':
         this.endedWith = event.fault;
     }
