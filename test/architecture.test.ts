@@ -87,6 +87,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   exit: ['async', 'clock.ts', 'errors.ts', 'limits', 'memory', 'observability', 'net', 'tunnel/stream'],
   'exit/udp': ['clock.ts', 'errors.ts', 'exit', 'limits', 'net', 'observability', 'tunnel/stream'],
   'exit/listen': ['clock.ts', 'errors.ts', 'exit', 'limits', 'net', 'observability', 'tunnel/stream'],
+  'exit/dns': ['async', 'clock.ts', 'dns', 'errors.ts', 'exit', 'memory', 'net', 'observability', 'tunnel/stream'],
   'exit/serving': ['clock.ts', 'errors.ts', 'exit', 'net', 'observability', 'tunnel/stream'],
   'name-server': ['clock.ts', 'dns', 'errors.ts', 'listen-fault.ts', 'memory', 'net', 'observability', 'tunnel/stream'],
   remote: [

@@ -54,6 +54,11 @@ function dialVia(text: string, logger: Logger): Dial {
 function withHosts(resolver: Resolver, hosts: Readonly<Record<string, string>>): Resolver {
   const known = new Map(Object.entries(hosts).map(([name, address]) => [name.toLowerCase(), ipOf(address)]));
   return {
+    localAddresses: (name) => {
+      const address = known.get(name);
+      return address === undefined ? resolver.localAddresses?.(name) : [address];
+    },
+    nameServers: () => resolver.nameServers?.() ?? [],
     fullNamesOf: (name) => (known.has(name) ? [name] : resolver.fullNamesOf(name)),
     resolve: (names, signal) => {
       const [name = ''] = names;

@@ -111,6 +111,8 @@ export class ReplaceableDialling implements Dialling {
     this.resolver = {
       fullNamesOf: (name) => this.current.resolver.fullNamesOf(name),
       resolve: (names, signal) => this.current.resolver.resolve(names, signal),
+      localAddresses: (name) => this.current.resolver.localAddresses?.(name),
+      nameServers: () => this.current.resolver.nameServers?.() ?? [],
     };
     const directly = createDialer();
     this.dial = (...target) => (this.current.dial ?? directly)(...target);

@@ -35,6 +35,10 @@ export interface Resolver {
    * within 5 s: `dial-name-unknown`, `dial-name-failed`, or `dial-cancelled` when `signal` fired.
    */
   resolve(names: readonly string[], signal: AbortSignal): Promise<ResolvedName>;
+  /** The addresses of a name that no name server is asked for. A resolver without this method has none. */
+  localAddresses?(name: string): readonly IpBytes[] | undefined;
+  /** Those that are asked now: `IP`, `IP:PORT` or `[IPV6]:PORT`. A resolver without this method has none. */
+  nameServers?(): readonly string[];
 }
 
 export interface ResolverOptions {
@@ -96,6 +100,8 @@ export function createResolver(options: ResolverOptions = {}): Resolver {
   const localAddresses = (name: string) => hosts.lookup(name) ?? (isLocalhostName(name) ? LOOPBACK : undefined);
 
   return {
+    localAddresses,
+    nameServers: () => newDnsResolver(options.servers).getServers(),
     fullNamesOf: (name) => (localAddresses(name) ? [name] : fullNamesOf(name, searchList())),
     async resolve(names, signal) {
       const deadline = performance.now() + LOOKUP_LIMIT_MS;

@@ -101,16 +101,21 @@ function formatNetwork({ base, bits }: Network): string {
 
 /** Whether the rule opens this address, however it was found. `ip` is unmapped. */
 export function ruleAllowsAddress(rule: Rule, ip: IpBytes, port: number): boolean {
-  const { host } = rule;
-  return (
-    coversPort(rule, port) && (host.kind === 'any' || (host.kind === 'network' && networkContains(host.network, ip)))
-  );
+  return coversPort(rule, port) && ruleCoversAddress(rule, ip);
+}
+
+/** Whether it opens some port of this address. `ip` is unmapped. */
+export function ruleCoversAddress({ host }: Rule, ip: IpBytes): boolean {
+  return host.kind === 'any' || (host.kind === 'network' && networkContains(host.network, ip));
 }
 
 /** Whether the rule vouches for this name: for whatever addresses it resolves to, private ones too. */
 export function ruleAllowsName(rule: Rule, name: string, port: number): boolean {
-  const { host } = rule;
-  if (!coversPort(rule, port)) return false;
+  return coversPort(rule, port) && ruleCoversName(rule, name);
+}
+
+/** Whether it vouches for some port of this name. */
+export function ruleCoversName({ host }: Rule, name: string): boolean {
   if (host.kind === 'below') return name.endsWith(`.${host.name}`);
   return host.kind === 'any' || (host.kind === 'name' && host.name === name);
 }

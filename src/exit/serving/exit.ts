@@ -12,6 +12,10 @@ import type { Tally } from '../../observability/tally.ts';
 import type { OfferedStream, StreamAcceptor } from '../../tunnel/stream/stream.ts';
 import { DEFAULT_DIAL_SLOT_LIMITS, type DialSlotLimits, DialSlots } from '../dial-slots.ts';
 import { createDialer, type Dial } from '../dialer.ts';
+import { Answerer } from '../dns/answerer.ts';
+import { Forwarder } from '../dns/forwarder.ts';
+import { parseNameServer } from '../dns/name-servers.ts';
+import { ResolverStreams } from '../dns/resolver-streams.ts';
 import type { ListenRule } from '../listen/listen-rules.ts';
 import { Listeners } from '../listen/listeners.ts';
 import type { OwnEndpoints } from '../policy.ts';
@@ -63,6 +67,7 @@ export class Exit implements StreamAcceptor {
   private readonly streams: TcpStreams;
   private readonly associations: Associations;
   private readonly listeners: Listeners;
+  private readonly resolvers: ResolverStreams;
   private readonly refused = new Map<WireFaultName, number>();
 
   constructor(private readonly options: ExitOptions) {
@@ -84,6 +89,14 @@ export class Exit implements StreamAcceptor {
       waitMs: limits.waitMs,
       places: options.associations,
       clock,
+    });
+    this.resolvers = new ResolverStreams({
+      ...{ traffic: this.traffic, rulesFor, logger },
+      answerer: new Answerer({
+        forwarder: new Forwarder(() => (resolver.nameServers?.() ?? []).map(parseNameServer)),
+        localAddresses: (name) => resolver.localAddresses?.(name),
+      }),
+      isOverloaded: () => options.isOverloaded?.() ?? false,
     });
     this.listeners = new Listeners({
       ...{ traffic: this.traffic, refuseIfOverloaded, logger, clock },
@@ -121,7 +134,7 @@ export class Exit implements StreamAcceptor {
         if (this.options.mayUseUdp?.() === false) throw new WstunError('dial-not-allowed', 'no UDP through a proxy');
         return await this.associations.serve(offer);
       case 'resolver':
-        throw new WstunError('dial-bad-target', 'no such service');
+        return await this.resolvers.serve(offer);
       case 'tcp-listener':
       case 'udp-listener':
         return await this.listeners.serve(offer);

@@ -16,6 +16,8 @@ export interface SocketHandler {
   handleMessage(bytes: Buffer, sender: string, port: number): void;
   /** It could not be opened: nothing follows. */
   handleFailed(error: Error): void;
+  /** ICMP says that an earlier datagram has reached nobody; only of a connected socket. */
+  handleUnreachable?(error: Error): void;
 }
 
 export class UdpSocket {
@@ -39,7 +41,9 @@ export class UdpSocket {
       handler.handleMessage(bytes, address, port),
     );
     this.socket.on('error', (error) => {
-      if (this.isOpen && !this.isListening) handler.handleFailed(error);
+      if (!this.isOpen) return;
+      if (this.isListening) handler.handleUnreachable?.(error);
+      else handler.handleFailed(error);
     });
   }
 
