@@ -296,7 +296,7 @@ export const FAULTS = {
     fix: 'End that one first, with Ctrl-C or SIGTERM.',
   }),
   'vpn-failed': fault('config', 'WSTUN-E199', 'the routes of this machine could not be changed', {
-    fix: 'What had been changed was undone. wstun vpn --print shows the commands.',
+    fix: 'What had been changed was undone. If the device is busy, one was killed that had another state directory: run wstun vpn --restore with that.',
   }),
   // 2: link
   'relay-unreachable': fault('network', 'WSTUN-E201', 'the relay cannot be reached', {

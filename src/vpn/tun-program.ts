@@ -33,12 +33,12 @@ export async function startTunProgram(path: string, args: readonly string[], log
   let last = '';
   for (const stream of [child.stdout, child.stderr])
     createInterface(stream).on('line', (line) => {
-      last = line;
+      if (/\b(?:ERROR|error)\b/.test(line)) last = line;
       logger.debug({ line }, 'tun2proxy');
     });
   const ended = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message));
-    child.once('close', (code, signal) => resolve(`${code ?? signal}: ${last}`));
+    child.once('close', (code, signal) => resolve([code ?? signal, last].filter((part) => part !== '').join(': ')));
   });
   const started = await Promise.race([
     ended,

@@ -3,10 +3,10 @@
  * @module-tag waits
  */
 import { randomBytes } from 'node:crypto';
-import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { echoDatagrams, exchangeDatagrams } from '../support/net/datagrams.ts';
 import { addNamespace, ip, wire, within } from '../support/net/namespaces.ts';
 import { startWatchedUplink, type WatchedUplink } from '../support/net/watched-uplink.ts';
 import { run, runWell } from '../support/programs/programs.ts';
@@ -70,33 +70,6 @@ async function greeter(host: string): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
-/** Bytes that it gets, it sends back. */
-async function echoDatagrams(host: string): Promise<number> {
-  const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
-  socket.on('message', (bytes, from) => socket.send(bytes, from.port, from.address));
-  socket.bind(0, host);
-  await once(socket, 'listening');
-  atEnd(() => socket.close());
-  return socket.address().port;
-}
-
-/** Arguments: an address, and ports there. One socket sends to all, and looks from where each answer comes. */
-const SEND_DATAGRAMS = `
-import socket, sys
-host, ports = sys.argv[1], [int(port) for port in sys.argv[2:]]
-family = socket.AF_INET6 if ':' in host else socket.AF_INET
-sender = socket.socket(family, socket.SOCK_DGRAM)
-sender.settimeout(10)
-answers = 0
-for size in range(1, 1400, 100):
-    for port in ports:
-        sent = bytes([size % 256]) * size
-        sender.sendto(sent, (host, port))
-        got, where = sender.recvfrom(2000)
-        answers += got == sent and where[:2] == (host, port)
-print(len(ports), 'ports,', answers, 'answers')
-`;
-
 /** What a person pastes. */
 async function applyRules(what: 'tproxy' | 'redirect'): Promise<void> {
   const { stdout, stderr } = await wstun(['vpn', '--print', what], {
@@ -157,10 +130,9 @@ describe('wstun client --tproxy', () => {
       const { process } = await startGateway(['--tproxy', '7893']);
       await applyRules('tproxy');
       const ports = [await echoDatagrams(TARGET[family]), await echoDatagrams(TARGET[family])];
-      const args = ['-c', SEND_DATAGRAMS, TARGET[family], ...ports.map(String)];
-      const { stdout, stderr } = await run('python3', args, { within: inside, limitMs: 20_000 });
+      const answers = await exchangeDatagrams(inside, TARGET[family], ports);
       // Each size to each port, from a socket that takes answers of nobody else.
-      expect(stdout, stderr + process.describe()).toBe('2 ports, 28 answers\n');
+      expect(answers, process.describe()).toBe('2 ports, 28 answers\n');
       expect(await uplink.strayed()).toEqual([]);
     },
   );

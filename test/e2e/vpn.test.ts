@@ -9,7 +9,9 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { echoDatagrams, exchangeDatagrams } from '../support/net/datagrams.ts';
 import { startDnsServer } from '../support/net/dns-server.ts';
+import { ip } from '../support/net/namespaces.ts';
 import { startWatchedUplink, type WatchedUplink } from '../support/net/watched-uplink.ts';
 import { startGitServer } from '../support/programs/git-server.ts';
 import { run, runWell } from '../support/programs/programs.ts';
@@ -67,6 +69,11 @@ async function startVpn(state: string, args: readonly string[] = []): Promise<Ws
   const env = { WSTUN_INVITE: secret, XDG_STATE_HOME: state, PATH: PATH_WITH_TUN2PROXY };
   const process = new WstunProcess(['vpn', '--json', ...args], { env, within: uplink.there });
   await process.event('ready', 30_000);
+  // Killed, it would leave its routes to the next test.
+  atEnd(async () => {
+    process.signal('SIGTERM');
+    await process.exited;
+  });
   return process;
 }
 
@@ -104,6 +111,45 @@ describe.skipIf(!isTun2proxyHere)('wstun vpn', () => {
     vpn.signal('SIGTERM');
     expect(await vpn.exited).toBe(0);
     expect(await machineState()).toBe(before);
+  });
+
+  it.each([
+    ['51.9.0.10', '32'],
+    ['2600:51::10', '128'],
+  ])('carries datagrams, and connections to the address %s', async (address, bits) => {
+    await ip('address', 'add', `${address}/${bits}`, 'dev', 'lo', ...(bits === '128' ? ['nodad'] : []));
+    const vpn = await startVpn(await tempDir());
+    const ports = [await echoDatagrams(address), await echoDatagrams(address)];
+    expect(await exchangeDatagrams(uplink.there, address, ports), vpn.describe()).toBe('2 ports, 28 answers\n');
+    const server = createServer((_request, response) => response.end('literal')).listen(0, address);
+    await once(server, 'listening');
+    atEnd(() => server.close());
+    const { port } = server.address() as AddressInfo;
+    const url = `http://${address.includes(':') ? `[${address}]` : address}:${port}/`;
+    expect(await runWell('curl', ['-sS', '--max-time', '20', url], { within: uplink.there })).toBe('literal');
+  });
+
+  it('restores the routes and says why when tun2proxy ends', async () => {
+    const before = await machineState();
+    const vpn = await startVpn(await tempDir());
+    const { stdout } = await run('pgrep', ['-P', String(vpn.pid)]);
+    await runWell('kill', ['-KILL', ...stdout.split('\n').filter(Boolean)]);
+    expect(await vpn.exited).toBe(69);
+    expect(vpn.events.at(-1)).toMatchObject({ event: 'ended', code: 'WSTUN-E271' });
+    expect(await machineState()).toBe(before);
+  });
+
+  it('says what is missing: tun2proxy, root, and that another one runs', async () => {
+    const state = await tempDir();
+    const start = (more: Readonly<Record<string, string>>, drop: readonly string[] = []) =>
+      wstun(['vpn'], {
+        env: { WSTUN_INVITE: secret, XDG_STATE_HOME: state, ...more },
+        within: [...uplink.there, ...drop],
+      });
+    const nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
+    expect((await start({ HOME: '/' }, nobody)).stderr).toMatch(/needs root.*sudo wstun vpn.*WSTUN-E196/s);
+    await startVpn(state);
+    expect((await start({ PATH: PATH_WITH_TUN2PROXY })).stderr).toMatch(/is running.*WSTUN-E198/s);
   });
 
   it('works on when the relay gets another address, and after it was killed the next one restores the routes', async () => {

@@ -21,6 +21,8 @@ export interface WatchedUplink {
   addAddress(address: string): Promise<void>;
   /** `relayAddress` is not there any more. */
   removeRelayAddress(): Promise<void>;
+  /** The wire carries so much each way, and queues what takes 100 ms. */
+  shape(mbit: number): Promise<void>;
   /** Files of the machine's /etc: programs that start from now on see them, and those that run see what is in them. */
   setFile(name: string, content: string): Promise<void>;
   /** From now on packets are counted that go to none of these. */
@@ -51,6 +53,11 @@ export async function startWatchedUplink(): Promise<WatchedUplink> {
   return {
     ...{ there: within(namespace), namespace, interface: there, relayAddress: `${NET}.1`, ownAddress: `${NET}.2` },
     setFile,
+    shape: async (mbit) => {
+      const args = ['root', 'tbf', 'rate', `${mbit}mbit`, 'burst', '16k', 'latency', '100ms'];
+      await runWell('tc', ['qdisc', 'add', 'dev', outer, ...args]);
+      await runWell('tc', ['qdisc', 'add', 'dev', there, ...args], { within: within(namespace) });
+    },
     addAddress: async (address) => void (await ip('address', 'add', `${address}/32`, 'dev', outer)),
     removeRelayAddress: async () => void (await ip('address', 'delete', `${NET}.1/24`, 'dev', outer)),
     watch: async (allowed) => void (await nft(watchRules(there, allowed))),
