@@ -35,7 +35,7 @@ export function neutralAnswer(message: Uint8Array, question: DnsQuestion): Uint8
   if (found === undefined) return message;
   // The upper bits of an error.
   if (message[found.ttlAt] !== 0) return FAILED_ANSWER;
-  const kept = message.slice(0, found.at);
+  const kept = new Uint8Array(message.subarray(0, found.at));
   putU16(kept, 10, opt - header.answers - header.authorities);
   return kept;
 }
@@ -55,7 +55,7 @@ export function answerTo(query: DnsQuery, answer: Uint8Array, { ageS, over }: An
   const rcode = (answer[3] ?? 0) & 0xf;
   if (answer.length === HEADER_BYTES) return failure(query, rcode);
   const proved = knowsAuthenticData(query) ? u16(answer, 2) & FLAG.authenticData : 0;
-  const bytes = answer.slice();
+  const bytes = new Uint8Array(answer);
   if (ageS > 0) age(bytes, ageS);
   putU16(bytes, 0, query.id);
   putU16(bytes, 2, answerFlags(query, rcode) | proved);

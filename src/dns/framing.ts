@@ -16,7 +16,8 @@ export class MessageReader {
 
   /** The messages that are whole now; copies. @param bytes only read during the call */
   receive(bytes: Uint8Array): Uint8Array[] {
-    this.pieces.push(bytes.slice());
+    // Not `slice`, which of a Buffer is the same memory.
+    this.pieces.push(new Uint8Array(bytes));
     this.held += bytes.length;
     const messages: Uint8Array[] = [];
     for (let message = this.take(); message !== undefined; message = this.take()) messages.push(message);

@@ -57,7 +57,7 @@ export function judge(message: Uint8Array): Judged {
   const header = readHeader(message);
   if (header === undefined || (header.flags & FLAG.response) !== 0) return { kind: 'drop' };
   const question = header.questions === 1 ? readQuestion(message) : undefined;
-  const spelling = message.slice(HEADER_BYTES, question?.end ?? HEADER_BYTES);
+  const spelling = new Uint8Array(message.subarray(HEADER_BYTES, question?.end ?? HEADER_BYTES));
   const plain = { id: header.id, flags: header.flags, question, spelling, ...WITHOUT_EDNS };
   const refuse = (rcode: number): Judged => ({ kind: 'answer', answer: failure(plain, rcode) });
   if (header.opcode !== 0) return refuse(RCODE.notImp);

@@ -141,6 +141,13 @@ describe('answerTo', () => {
     expect(decode(toProgram(plain, [txt('a.example', 60_000)], 'tcp'))).toMatchObject({ flag_tc: false });
   });
 
+  it('answerTo leaves what was kept as it is', () => {
+    const kept = answer(query('a.example', 'A'), [record]);
+    const before = Buffer.from(kept);
+    answerTo(asked(query('A.EXAMPLE', 'A', { id: 7 })).query, kept, { ageS: 9, over: 'udp' });
+    expect(kept).toEqual(before);
+  });
+
   it('answerTo lowers the TTLs of what was kept', () => {
     const kept = decode(toProgram(query('a.example', 'A'), [record], 'udp', 45));
     expect(kept.answers).toMatchObject([{ ttl: 15 }]);

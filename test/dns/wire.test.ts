@@ -27,6 +27,20 @@ describe('MessageReader', () => {
   });
 });
 
+describe('MessageReader and memory', () => {
+  it('MessageReader keeps nothing of the bytes that it was given, a Buffer of whole messages or a part of one', () => {
+    const reader = new MessageReader();
+    const stream = Buffer.concat([framed(Buffer.from('first')), framed(Buffer.from('second'))]);
+    const pieces = [stream.subarray(0, 10), stream.subarray(10)];
+    const messages = pieces.flatMap((piece) => {
+      const got = reader.receive(piece);
+      piece.fill(0xee);
+      return got;
+    });
+    expect(messages.map((message) => Buffer.from(message).toString())).toEqual(['first', 'second']);
+  });
+});
+
 describe('readRecords', () => {
   it('readRecords finds every record of an answer with compressed names', () => {
     const asked = query('www.example.org', 'A');
