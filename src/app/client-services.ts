@@ -8,7 +8,7 @@ import type { SessionServices } from '../tunnel/stream/services.ts';
 import type { StreamOpener } from '../tunnel/stream/stream.ts';
 import { makeNameServer, type NameServerEvents, type NameServerOptions } from './name-serving.ts';
 import { makeRemoteForwards, type RemoteForwardEvents, type RemoteForwardOptions } from './remote-forwarding.ts';
-import { type TransparentOptions, transparentServices } from './transparent-services.ts';
+import { type TransparentEvents, type TransparentOptions, transparentServices } from './transparent-services.ts';
 
 /** All that a session can do for a client. */
 interface Tunnel extends StreamOpener, SessionServices {}
@@ -36,7 +36,7 @@ export interface ServiceOptions extends RemoteForwardOptions, NameServerOptions,
 }
 
 /** What services tell. */
-export interface ServiceEvents extends RemoteForwardEvents, NameServerEvents {}
+export interface ServiceEvents extends RemoteForwardEvents, NameServerEvents, TransparentEvents {}
 
 /**
  * Of one kind, the services that the options ask for. Imports their code only if there are any.

@@ -25,11 +25,16 @@ export interface TransparentOptions {
   readonly redirect?: TransparentPlace;
 }
 
+export interface TransparentEvents {
+  /** A transparent proxy listens, on all addresses unless one is named. */
+  onTransparent?(kind: 'tproxy' | 'redirect', place: TransparentPlace): void;
+}
+
 const ALL_ADDRESSES = ['0.0.0.0', '::'];
 
 /** @throws WstunError bad-option, transparent-unsupported */
 export async function transparentServices(
-  { tproxy, redirect }: TransparentOptions,
+  { tproxy, redirect, events }: TransparentOptions & { readonly events?: TransparentEvents },
   parts: ServiceParts,
 ): Promise<readonly ClientService[]> {
   if (tproxy === undefined && redirect === undefined) return [];
@@ -44,12 +49,19 @@ export async function transparentServices(
   if (redirect !== undefined) {
     const shared = { places: placesOf(redirect), native, opener, loops: loopCheck(redirect, parts), logger };
     services.push(new TransparentListener({ kind: 'redirect', ...shared }));
+    services.push(announcement(() => events?.onTransparent?.('redirect', redirect)));
   }
   if (tproxy !== undefined) {
     const shared = { places: placesOf(tproxy), native, opener, loops: loopCheck(tproxy, parts), logger };
     services.push(new TransparentListener({ kind: 'tproxy', ...shared }), new TransparentDatagrams(shared));
+    services.push(announcement(() => events?.onTransparent?.('tproxy', tproxy)));
   }
   return services;
+}
+
+/** Services start one after another. */
+function announcement(announce: () => void): ClientService {
+  return { start: async () => announce(), close: async () => {} };
 }
 
 function placesOf({ host, port }: TransparentPlace): readonly Place[] {

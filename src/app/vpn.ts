@@ -44,6 +44,8 @@ export interface Vpn {
   /** Rejects with why it ends by itself: vpn-ended, or as of the client. */
   readonly ended: Promise<never>;
   readonly ipv6: VpnFacts['ipv6'];
+  /** Tries a new link now. */
+  reconnect(): void;
   /** Routes first, then the client. May be called again. Never rejects. */
   close(): Promise<void>;
 }
@@ -101,6 +103,10 @@ class RunningVpn implements Vpn {
     for (const address of facts.around) await this.refuseLoop(address);
     this.ended = this.untilOver(this.own.client, this.program);
     this.ended.catch(() => {});
+  }
+
+  reconnect(): void {
+    this.own?.client.reconnect();
   }
 
   async close(): Promise<void> {

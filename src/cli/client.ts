@@ -218,5 +218,12 @@ export function reports(
     onBrowser: (notice) => reportBrowser(notice, output),
     onRemoteForward: (notice) => reportRemoteForward(notice, output),
     onDnsListening: (listen) => reportDnsListening(listen, output),
+    onTransparent: (kind, { host, port }) => {
+      const listen = host === undefined ? String(port) : formatHostPort({ host, port });
+      output.event({ event: 'transparent', kind, listen });
+      output.say(
+        `--${kind} ${listen}: takes what rules of the firewall lead there; wstun vpn --print ${kind} has them`,
+      );
+    },
   };
 }

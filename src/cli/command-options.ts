@@ -149,17 +149,14 @@ export const socksOption = () =>
 
 /** For commands that start a client of their own where none runs. */
 export function withOwnClient(command: Command): Command {
-  return withWayOptions(
-    command
-      .optionsGroup('If no client runs, one is started:')
-      .addOption(
-        new Option(
-          '--invite-file <file>',
-          'start one in any case, with the invite in this file (- for standard input)',
-        ).conflicts(['as', 'listen']),
-      )
-      .addOption(transportOption()),
-  );
+  const what = 'start one in any case, with the invite in this file (- for standard input)';
+  return withClientOptions(command.optionsGroup('If no client runs, one is started:'), what);
+}
+
+/** For commands that start a client of their own. @param inviteFile what that option does */
+export function withClientOptions(command: Command, inviteFile: string): Command {
+  const option = new Option('--invite-file <file>', inviteFile).conflicts(['as', 'listen']);
+  return withWayOptions(command.addOption(option).addOption(transportOption()));
 }
 
 /** Headings of `--help`: of commands, and of options. */

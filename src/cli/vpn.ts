@@ -9,6 +9,7 @@ import { describeChange, describeUndo } from '../vpn/changes.ts';
 import { redirectRules, tproxyRules } from '../vpn/firewall-rules.ts';
 import { otherSystemLines } from '../vpn/other-systems.ts';
 import { reports } from './client.ts';
+import { followHangups } from './hangups.ts';
 import { OutageReport } from './outage-report.ts';
 import { type Output, type OutputOptions, printText, runWithOutput } from './output.ts';
 import { type OwnClientPlan, planOwnClient } from './program-proxy.ts';
@@ -41,13 +42,17 @@ async function run(command: Command, output: Output): Promise<NodeJS.Signals | u
   const events = reports(output, outage, new TetherReport(output), () => {});
   const plan = await planOwnClient(command, { output, events });
   const state = defaultStateDir('client', process.env);
-  const { value: vpn, signal: early } = await untilSignal(
-    async (signal) => await startVpn({ state, logger: output.logger, connect: (hooks) => plan.start(signal, hooks) }),
-  );
+  const { value: vpn, signal: early } = await untilSignal(async (signal) => {
+    const started = await startVpn({ state, logger: output.logger, connect: (hooks) => plan.start(signal, hooks) });
+    if (!signal.aborted) return started;
+    await started.close();
+    throw new WstunError('dial-cancelled');
+  });
   if (vpn === undefined) return early;
   const ready = 'ready: all connections of this machine go through the tunnel; Ctrl-C ends that';
   output.event({ event: 'ready', role: 'vpn', ipv6: vpn.ipv6 });
   output.show(ready, { instead: ready });
+  followHangups(() => vpn.reconnect());
   const close = () => {
     outage.handleOver();
     return vpn.close();

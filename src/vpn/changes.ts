@@ -64,7 +64,7 @@ export function planVpn({ around, ownDnsPort, ipv6, file }: VpnFacts): readonly 
     change(`ip link set ${DEVICE} up`, '', `ip link set ${DEVICE} down`, ''),
     ...families.map((family) => route(family, `unreachable default metric ${LAST_METRIC}`)),
     ...carried.map((family) => route(family, `default dev ${DEVICE}`)),
-    ...around.flatMap(passAround),
+    ...around.flatMap((address) => passAround(address, ipv6)),
     ...families.flatMap((family) => nameRules(family, ownDnsPort)),
     ...families.flatMap((family) =>
       LOCAL_NETWORKS[family].map((network) =>
@@ -85,10 +85,14 @@ export function nameServerFile(now: string | undefined): VpnFacts['file'] {
   return { kind: 'file', path: RESOLV_CONF, before: now, after: `${now ?? ''}nameserver ${NAME_SERVER}\n` };
 }
 
-/** An address to which packets take the machine's own routes. None for what is no address. */
-export function passAround(address: string): readonly Change[] {
+/**
+ * An address to which packets take the machine's own routes. None for what is no address, and where there is no IPv6
+ * for one of that.
+ */
+export function passAround(address: string, ipv6: VpnFacts['ipv6']): readonly Change[] {
   const ip = parseIp(address);
-  return ip === undefined ? [] : [rule(familyOf(ip), PRIORITY.relay, `to ${address} lookup main`)];
+  const isMissing = ip === undefined || (familyOf(ip) === 6 && ipv6 === 'absent');
+  return isMissing ? [] : [rule(familyOf(ip), PRIORITY.relay, `to ${address} lookup main`)];
 }
 
 /**

@@ -65,14 +65,14 @@ export class Setup {
    */
   passAround(address: string): Promise<boolean> {
     return this.inTurn(async () => {
-      const { around } = this.facts;
+      const { around, ipv6 } = this.facts;
       if (!this.isMade || around.includes(address)) return false;
       const [oldest, ...others] = around;
       const isFull = around.length >= MAX_AROUND && oldest !== undefined;
       this.facts = { ...this.facts, around: [...(isFull ? others : around), address] };
       await this.save();
-      for (const change of passAround(address)) await this.machine.make(change);
-      if (isFull) await undo(passAround(oldest), this.machine);
+      for (const change of passAround(address, ipv6)) await this.machine.make(change);
+      if (isFull) await undo(passAround(oldest, ipv6), this.machine);
       return true;
     });
   }

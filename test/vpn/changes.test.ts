@@ -66,8 +66,9 @@ describe('the changes of wstun vpn', () => {
   });
 
   it('need no command for an address that is none', () => {
-    expect(passAround('relay.example.org')).toEqual([]);
-    expect(passAround('51.0.0.1; reboot')).toEqual([]);
+    expect(passAround('relay.example.org', 'carried')).toEqual([]);
+    expect(passAround('51.0.0.1; reboot', 'carried')).toEqual([]);
+    expect(passAround('2600::1', 'absent')).toEqual([]);
   });
 
   it('name a server only where the machine knows none', () => {

@@ -1,6 +1,6 @@
 /** `wstun vpn`: its options, and what `--help` says. */
 import { Command, Option } from 'commander';
-import { runningProfileOption, withOutputOptions, withOwnClient } from '../command-options.ts';
+import { runningProfileOption, withClientOptions, withOutputOptions } from '../command-options.ts';
 
 export function vpnCommand(): Command {
   const command = new Command('vpn')
@@ -15,9 +15,9 @@ export function vpnCommand(): Command {
         .conflicts('restore'),
     )
     .option('--restore', 'undo what a wstun vpn has left that was killed; the next one does that, too')
-    .optionsGroup('Which client:')
+    .optionsGroup('Its client:')
     .addOption(runningProfileOption('use the invite that is kept under this name'));
-  return withOutputOptions(withOwnClient(command))
+  return withOutputOptions(withClientOptions(command, 'use the invite in this file (- for standard input)'))
     .addHelpText('after', VPN_EXAMPLES)
     .action(async (_options, parsed: Command) => {
       const { runVpn } = await import('../vpn.ts');
