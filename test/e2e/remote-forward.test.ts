@@ -164,13 +164,14 @@ describe('wstun client -R', () => {
     expect(await client.event('remote-forward', 30_000)).toMatchObject({ state: 'listening', again: true });
   });
 
-  it('what the access list does not allow is refused: by default everything', async () => {
+  it('what the access list does not allow is refused: by default everything, and always the port of the relay itself', async () => {
     const none = await invite(relay, 'none');
     const client = spawnClient(none, { args: ['-R', '0:127.0.0.1:1', '-R', '0.0.0.0:18080:127.0.0.1:1'] });
     for (let i = 0; i < 2; i++)
       expect(await client.event('remote-forward')).toMatchObject({ state: 'refused', code: 'WSTUN-E315' });
-    const tester = spawnClient(secret, { args: ['-R', '80:127.0.0.1:1', '-R', `0.0.0.0:18080:127.0.0.1:1`] });
-    for (let i = 0; i < 2; i++)
+    const args = ['80:127.0.0.1:1', '0.0.0.0:18080:127.0.0.1:1', `${relay.port}:127.0.0.1:1`];
+    const tester = spawnClient(secret, { args: args.flatMap((spec) => ['-R', spec]) });
+    for (let i = 0; i < 3; i++)
       expect(await tester.event('remote-forward')).toMatchObject({ state: 'refused', code: 'WSTUN-E315' });
   });
 
