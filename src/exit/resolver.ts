@@ -7,6 +7,7 @@
  * (search-list.ts does), so that the policy can check each full name before it is looked up.
  */
 import { type ResolverOptions as DnsOptions, promises as dns } from 'node:dns';
+import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { AbortableWait } from '../async/abortable.ts';
 import { systemClock } from '../clock.ts';
@@ -123,6 +124,8 @@ export function createResolver(options: ResolverOptions = {}): Resolver {
 function newDnsResolver(servers: readonly string[] | undefined): dns.Resolver {
   const resolver = new dns.Resolver(ASK);
   try {
+    // Port 0 would end the process (Node 20).
+    if (servers?.some((server) => /\]?:0+$/.test(server) && !isIP(server))) throw new RangeError('port 0');
     if (servers && servers.length > 0) resolver.setServers(servers);
   } catch (error) {
     throw new WstunError('bad-option', '--dns needs IP or IP:PORT, with an IPv6 address in brackets', { cause: error });

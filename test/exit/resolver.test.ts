@@ -230,6 +230,7 @@ describe('a look-up under way', () => {
   });
 });
 
-it('a name server that is not an address is a bad option', () => {
-  expect(() => createResolver({ servers: ['dns.example'] })).toThrow(fault('bad-option'));
+it('a name server that is not an address, or at port 0, is a bad option', () => {
+  for (const server of ['dns.example', '127.0.0.1:0', '[::1]:0'])
+    expect(() => createResolver({ servers: [server] })).toThrow(fault('bad-option'));
 });
