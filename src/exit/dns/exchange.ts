@@ -35,7 +35,7 @@ async function overUdp({ query, server, signal, udpMs }: ExchangeOptions): Promi
   const wait = newWait(signal, udpMs);
   const socket = new UdpSocket(family, {
     handleMessage: (bytes) => {
-      if (isAnswer(bytes, asked)) wait.resolve(bytes);
+      if (isAnswer(bytes, asked)) wait.resolve(new Uint8Array(bytes));
     },
     handleFailed: (error) => wait.reject(error),
     handleUnreachable: (error) => wait.reject(error),
