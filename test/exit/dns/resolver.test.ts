@@ -213,11 +213,11 @@ describe('a question', () => {
     expect(one.answers.map((each) => decode(each).id)).toEqual(expect.arrayContaining([1, 2, 3]));
   });
 
-  it('of a thousand at once is answered', { tags: ['waits'] }, async () => {
+  it('beyond the 256 of a stream that are asked at a time waits, and is answered', async () => {
     const one = await asker();
-    for (let id = 0; id < 1_000; id++) one.send(query(`n${id}.example.org`, 'A', { id }));
-    await vi.waitFor(() => expect(one.answers).toHaveLength(1_000), WAIT);
-    expect(one.answers.every((each) => decode(each).rcode === 'NOERROR')).toBe(true);
+    for (let id = 0; id < 400; id++) one.send(query(`n${id}.example.org`, 'A', { id }));
+    await vi.waitFor(() => expect(one.answers).toHaveLength(400), WAIT);
+    expect(new Set(one.answers.map((each) => decode(each).id)).size).toBe(400);
   });
 
   it('is answered also when the client has finished, and then the stream ends', async () => {
