@@ -15,7 +15,13 @@ import { exchange, payload, type Received, receive, sendEndlessly, sendPayload, 
 import { startNginx } from '../support/programs/nginx.ts';
 import { runWell } from '../support/programs/programs.ts';
 import { type WstunProcess, wstun } from '../support/programs/wstun-process.ts';
-import { invite, type RunningRelay, spawnClient, startRelay } from '../support/programs/wstun-stack.ts';
+import {
+  invite,
+  type RunningRelay,
+  spawnClient,
+  startBehindRelay,
+  startRelay,
+} from '../support/programs/wstun-stack.ts';
 import { atEnd } from '../support/scope.ts';
 import { until } from '../support/until.ts';
 
@@ -203,6 +209,37 @@ describe('wstun client -R', () => {
     expect(again.state).toBe('lost');
     expect(await client.event('remote-forward', 30_000)).toMatchObject({ state: 'listening', bound, again: true });
     expect((await receive(await toPort(portOf(bound)))).bytes).toBe(4);
+  });
+
+  it('the port is that of a named exit, where the invite names one', async () => {
+    const { exit, relay: front } = await startBehindRelay();
+    const code = await invite(exit, 'alice', { url: front.url, listen: [RULE] });
+    const client = spawnClient(code, { args: ['-R', `0:127.0.0.1:${await tcpServer(echo)}`] });
+    const { bound } = await client.event('remote-forward');
+    const { received } = await exchange(await toPort(portOf(bound)), MIB);
+    expect(received.hash).toBe(sha256(payload(MIB)));
+    exit.process.signal('SIGTERM');
+    expect(await client.event('remote-forward')).toMatchObject({ state: 'lost' });
+    await exit.process.exited;
+    await expect(toPort(portOf(bound))).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  });
+
+  it('strangers who connect thousands of times to a port that leads nowhere end nothing that works', async () => {
+    const echoing = await tcpServer(echo);
+    const { client, ports } = await forward(`0:127.0.0.1:${await closedPort()}`, `0:127.0.0.1:${echoing}`);
+    const open = new Client(await toPort(ports[1] ?? 0)).send('before');
+    await open.take(6);
+    const hammer = async (): Promise<void> => {
+      for (let i = 0; i < 60; i++) {
+        const socket = connect(ports[0] ?? 0, '127.0.0.1').on('error', () => {});
+        if (i % 3 === 0) socket.once('connect', () => socket.resetAndDestroy());
+        await new Promise((resolve) => socket.once('close', resolve));
+      }
+    };
+    await Promise.all(Array.from({ length: 50 }, hammer));
+    open.send(' after');
+    expect((await open.take(6)).toString()).toBe(' after');
+    expect(client.events.filter(({ event }) => event !== 'ready')).toHaveLength(2);
   });
 
   it('datagrams find back to each of their senders', async () => {
