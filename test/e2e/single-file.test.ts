@@ -70,6 +70,14 @@ describe('wstun in one file', () => {
     await until(() => process.stderr.includes('WSTUN-E151'), 20_000);
   });
 
+  it('says that a transparent proxy needs what only npm installs', async () => {
+    const relay = await startRelay();
+    const client = await wstun(['client', '--listen', '127.0.0.1:0', '--redirect', '7892', '--no-keep'], {
+      env: { WSTUN_INVITE: relay.invite ?? '' },
+    });
+    expect(client).toMatchObject({ code: 78, stderr: expect.stringMatching(/koffi is missing.*npm.*WSTUN-E194/s) });
+  });
+
   it('logs for a person in a terminal, and tells of a defect nowhere', async () => {
     const script = `timeout --preserve-status -s INT 6 ${process.execPath} ${join(folder, 'wstun.mjs')} relay --listen 127.0.0.1:0 --state ${join(folder, 'state')}`;
     const shown = await runWell('script', ['-qefc', script, '/dev/null']);

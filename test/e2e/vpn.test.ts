@@ -23,6 +23,8 @@ import { tempDir } from '../support/temp-dir.ts';
 
 const RELAY = 'relay.example.net';
 const OTHER_ADDRESS = '51.7.0.7';
+/** As in the machine's resolv.conf. */
+const NAME_SERVER = '51.7.0.53';
 const LARGE = Buffer.alloc(4 * 1024 * 1024, 'x');
 
 let uplink: WatchedUplink;
@@ -153,18 +155,30 @@ describe.skipIf(!isTun2proxyHere)('wstun vpn', () => {
   });
 
   it('works on when the relay gets another address, and after it was killed the next one restores the routes', async () => {
+    await uplink.setFile('hosts', '127.0.0.1 localhost\n');
+    await uplink.addAddress(NAME_SERVER);
+    const dns = await startDnsServer(
+      { [RELAY]: { addresses: [uplink.relayAddress] } },
+      { host: NAME_SERVER, port: 53 },
+    );
+    atEnd(() => dns.close());
     const before = await machineState();
     const state = await tempDir();
     const vpn = await startVpn(state);
     expect((await fetchPage('/page')).stdout).toContain('carried');
-    await uplink.setFile('hosts', `127.0.0.1 localhost\n${OTHER_ADDRESS} ${RELAY}\n`);
+    dns.zone.set(RELAY, { addresses: [OTHER_ADDRESS] });
     await uplink.removeRelayAddress();
     // Else it takes half a minute until the client believes that the link is dead.
     await runWell('ss', ['-K', 'dport', '=', '8443'], { within: uplink.there });
     await vpn.event('resumed', 30_000);
     expect((await fetchPage('/page')).stdout, vpn.describe()).toContain('carried');
+    // Nothing else was asked around the tunnel.
+    expect(new Set(dns.questions)).toEqual(new Set([`A ${RELAY}`, `AAAA ${RELAY}`]));
     await vpn.kill();
     expect(await machineState()).not.toBe(before);
+    const next = await startVpn(state);
+    expect((await fetchPage('/page')).stdout, next.describe()).toContain('carried');
+    await next.kill();
     const restored = await wstun(['vpn', '--restore'], { env: { XDG_STATE_HOME: state }, within: uplink.there });
     expect(restored).toMatchObject({ code: 0, stdout: 'The routes are as they were before wstun vpn.\n' });
     expect(await machineState()).toBe(before);

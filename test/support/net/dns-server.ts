@@ -32,7 +32,11 @@ const TYPES = new Map([
 ] as const);
 const RCODES = { NXDOMAIN: 3, SERVFAIL: 2 } as const;
 
-export async function startDnsServer(zone: Record<string, DnsEntry> = {}): Promise<DnsServer> {
+/** @param place default: any free port of loopback */
+export async function startDnsServer(
+  zone: Record<string, DnsEntry> = {},
+  { host, port }: { readonly host: string; readonly port: number } = { host: '127.0.0.1', port: 0 },
+): Promise<DnsServer> {
   const socket = createSocket('udp4');
   const entries = new Map(Object.entries(zone));
   const questions: string[] = [];
@@ -40,10 +44,10 @@ export async function startDnsServer(zone: Record<string, DnsEntry> = {}): Promi
     const answer = answerTo(query, entries, questions);
     if (answer) socket.send(answer, from.port, from.address);
   });
-  socket.bind(0, '127.0.0.1');
+  socket.bind(port, host);
   await once(socket, 'listening');
   return {
-    address: `127.0.0.1:${socket.address().port}`,
+    address: `${host}:${socket.address().port}`,
     zone: entries,
     questions,
     async close() {
