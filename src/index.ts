@@ -5,6 +5,7 @@ export type { BrowserNotice } from './app/browser-carrier.ts';
 export { type Client, type ClientEvents, type ClientOptions, type ClientUpdate, startClient } from './app/client.ts';
 export type { DialOptions } from './app/dial-options.ts';
 export { type Exit, type ExitEvents, type ExitOptions, type ExitUpdate, startExit } from './app/exit.ts';
+export type { ForwardNotice } from './app/forwarding.ts';
 export type { PeerOptions } from './app/invites.ts';
 export { tuneMemory } from './app/memory-tuning.ts';
 export type { ReachOptions } from './app/reach-options.ts';

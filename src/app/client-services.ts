@@ -6,6 +6,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { DialledPlaces } from '../transport/connection/dialled-places.ts';
 import type { SessionServices } from '../tunnel/stream/services.ts';
 import type { StreamOpener } from '../tunnel/stream/stream.ts';
+import { type ForwardEvents, type ForwardOptions, makeForwards } from './forwarding.ts';
 import { makeNameServer, type NameServerEvents, type NameServerOptions } from './name-serving.ts';
 import { makeRemoteForwards, type RemoteForwardEvents, type RemoteForwardOptions } from './remote-forwarding.ts';
 import { type TransparentEvents, type TransparentOptions, transparentServices } from './transparent-services.ts';
@@ -31,12 +32,12 @@ export interface ServiceParts {
 }
 
 /** The options of which services are made; ClientOptions has them all. */
-export interface ServiceOptions extends RemoteForwardOptions, NameServerOptions, TransparentOptions {
+export interface ServiceOptions extends ForwardOptions, RemoteForwardOptions, NameServerOptions, TransparentOptions {
   readonly events?: ServiceEvents;
 }
 
 /** What services tell. */
-export interface ServiceEvents extends RemoteForwardEvents, NameServerEvents, TransparentEvents {}
+export interface ServiceEvents extends ForwardEvents, RemoteForwardEvents, NameServerEvents, TransparentEvents {}
 
 /**
  * Of one kind, the services that the options ask for. Imports their code only if there are any.
@@ -45,7 +46,7 @@ export interface ServiceEvents extends RemoteForwardEvents, NameServerEvents, Tr
 type ServiceMaker = (options: ServiceOptions, parts: ServiceParts) => Promise<readonly ClientService[]>;
 
 /** In the order in which they start. */
-const MAKERS: readonly ServiceMaker[] = [makeNameServer, makeRemoteForwards, transparentServices];
+const MAKERS: readonly ServiceMaker[] = [makeForwards, makeNameServer, makeRemoteForwards, transparentServices];
 
 /** Opens nothing. @throws WstunError of an option that is wrong */
 export async function makeServices(options: ServiceOptions, parts: ServiceParts): Promise<ClientService> {

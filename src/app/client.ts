@@ -21,6 +21,7 @@ import { BrowserCarrier, type BrowserNotice } from './browser-carrier.ts';
 import { type ClientService, makeServices, type ServiceEvents, type ServiceOptions } from './client-services.ts';
 import { clientStatus } from './client-status.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
+import { readForwards } from './forwarding.ts';
 import { refuseOpenNameServer } from './name-serving.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
@@ -188,7 +189,10 @@ export async function startClient(options: ClientOptions): Promise<Client> {
 }
 
 /** What an update is checked against. */
-type Fixed = Pick<ClientOptions, 'viaBrowser' | 'browserArgs' | 'transport' | 'encryption' | 'tether' | 'dnsListen'> & {
+type Fixed = Pick<
+  ClientOptions,
+  'viaBrowser' | 'browserArgs' | 'transport' | 'encryption' | 'tether' | 'dnsListen' | 'forwards'
+> & {
   readonly to: Pick<Invite, 'relayUrls' | 'tlsPins'>;
 };
 
@@ -279,6 +283,7 @@ class RunningClient implements Client {
     if (credentials !== undefined) requireCredentials(credentials);
     refuseOpenToNetwork({ host: this.listen.host, hasCredentials: credentials !== undefined, allowLan });
     refuseOpenNameServer(fixed.dnsListen, allowLan);
+    if (fixed.forwards !== undefined) await readForwards(fixed.forwards, allowLan);
     await checkProxyFile(options);
     const reach = await reachOf(options, fixed.to, { logger, unsealed: fixed.encryption === 'off' });
     await this.proxies.replace(options, reach);
@@ -368,7 +373,7 @@ class RunningClient implements Client {
 }
 
 function fixedOf(options: ClientOptions, { relayUrls, tlsPins }: Invite): Fixed {
-  const { viaBrowser, browserArgs, transport, encryption, tether, dnsListen } = options;
+  const { viaBrowser, browserArgs, transport, encryption, tether, dnsListen, forwards } = options;
   return {
     ...(viaBrowser !== undefined && { viaBrowser }),
     ...(browserArgs && { browserArgs }),
@@ -376,6 +381,7 @@ function fixedOf(options: ClientOptions, { relayUrls, tlsPins }: Invite): Fixed 
     ...(encryption && { encryption }),
     ...(tether && { tether }),
     ...(dnsListen && { dnsListen }),
+    ...(forwards && { forwards }),
     to: { relayUrls, tlsPins },
   };
 }

@@ -41,6 +41,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     allow: TEXTS,
     browserArgs: TEXTS,
     pacDirect: TEXTS,
+    forwards: TEXTS,
     remoteForwards: TEXTS,
   },
   ...{ proxy: TEXT, proxyAuthFile: TEXT, proxyAuthCommand: TEXT, via: TEXT },

@@ -6,6 +6,7 @@ import { parseDomains } from '../acme/domain.ts';
 import { decodeInvite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
 import { createResolver } from '../exit/resolver.ts';
+import { parseForward } from '../forward/forward.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
 import { TrustedProxies } from '../relay/proxies/trusted-proxies.ts';
 import { parseSiteUrl } from '../relay/site/site-upstream.ts';
@@ -27,6 +28,7 @@ export const VALUE_CHECKS: Readonly<Record<string, (text: string) => unknown>> =
   decoy: (text) => (/^\w+:\/\//.test(text) ? parseSiteUrl(text) : undefined),
   dns: (text) => createResolver({ servers: [text] }),
   acme: (text) => parseDomains([text]),
+  'local-forward': parseForward,
   'remote-forward': parseRemoteForward,
   header: (text) => {
     if (text.startsWith('@') || text.indexOf(':') >= 1) return;

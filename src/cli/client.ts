@@ -22,7 +22,7 @@ import { type Output, type OutputOptions, runWithOutput } from './output.ts';
 import { proxyOptions } from './proxy-options.ts';
 import { describeProxy } from './proxy-usage.ts';
 import { type ReachTexts, reachOptions } from './reach-options.ts';
-import { reportDnsListening, reportRemoteForward } from './remote-report.ts';
+import { reportDnsListening, reportForward, reportRemoteForward } from './remote-report.ts';
 import { reportRoute } from './route-report.ts';
 import { firstSignal } from './shutdown.ts';
 import { stallEvent, stallText } from './stall-report.ts';
@@ -56,6 +56,7 @@ interface ClientCommand
     > {
   readonly listen: HostPort;
   readonly browserArg?: readonly string[];
+  readonly localForward?: readonly string[];
   readonly remoteForward?: readonly string[];
   readonly user?: { readonly user: string; readonly pass: string };
   /** Milliseconds. */
@@ -84,7 +85,7 @@ export function runClient(settled: Settled, given: string | undefined): Promise<
 
 async function run(options: ClientCommand, output: Output, settled: Settled): Promise<NodeJS.Signals | undefined> {
   for (const warning of settled.warnings) output.logger.warn({}, warning);
-  const { resumeWindow, linkMaxAge, browserArg, remoteForward, user: credentials, ...rest } = options;
+  const { resumeWindow, linkMaxAge, browserArg, localForward, remoteForward, user: credentials, ...rest } = options;
   const state = defaultStateDir('client', process.env);
   const invite = await chooseInvite(options, state, output);
   const outage = new OutageReport(output);
@@ -108,6 +109,7 @@ async function run(options: ClientCommand, output: Output, settled: Settled): Pr
     invite: invite.text,
     ...(credentials && { credentials }),
     ...(browserArg && { browserArgs: browserArg }),
+    ...(localForward && { forwards: localForward }),
     ...(remoteForward && { remoteForwards: remoteForward }),
     ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
     ...(linkMaxAge !== undefined && { linkMaxAgeMs: linkMaxAge }),
@@ -217,6 +219,7 @@ export function reports(
     onTether: (notice) => tether.handle(notice),
     onBrowser: (notice) => reportBrowser(notice, output),
     onRemoteForward: (notice) => reportRemoteForward(notice, output),
+    onForward: (notice) => reportForward(notice, output),
     onDnsListening: (listen) => reportDnsListening(listen, output),
     onTransparent: (kind, { host, port }) => {
       const listen = host === undefined ? String(port) : formatHostPort({ host, port });

@@ -1,7 +1,19 @@
-/** What a client prints of its ports at the exit and of its name server. */
+/** What a client prints of its forwards, its ports at the exit and its name server. */
+import type { ForwardNotice } from '../app/forwarding.ts';
 import type { RemoteForwardNotice } from '../app/remote-forwarding.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import type { Output } from './output.ts';
+
+export function reportForward({ forward, protocol, listen }: ForwardNotice, output: Output): void {
+  const at = 'path' in listen ? listen.path : formatHostPort(listen);
+  output.event({ event: 'forward', forward, protocol, listen: at });
+  output.say(`${at}${protocol === 'udp' ? ' (UDP)' : ''} leads to ${targetIn(forward)} from the exit`);
+}
+
+/** Of a forward, its last two parts. */
+function targetIn(forward: string): string {
+  return /(?:\[[^\]]*\]|[^:[\]]*):\d+(?=(?:\/\w+)?$)/.exec(forward)?.[0] ?? forward;
+}
 
 export function reportRemoteForward(notice: RemoteForwardNotice, output: Output): void {
   const { state, forward } = notice;

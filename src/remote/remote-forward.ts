@@ -1,7 +1,8 @@
 /** A forward from the exit to this machine, as `--remote-forward` writes it: the syntax of ssh -R. Pure. */
 import { WstunError } from '../errors.ts';
+import { listenPlace, portOf, splitForward } from '../net/forward-syntax.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
-import { parseIp, parseIpv6 } from '../net/ip.ts';
+import { parseIp } from '../net/ip.ts';
 import type { Target } from '../tunnel/stream/stream.ts';
 
 export interface RemoteForward {
@@ -14,17 +15,12 @@ export interface RemoteForward {
   readonly proxyHeader: boolean;
 }
 
-/** Without a word about it only the exit's own machine can connect, as with ssh. */
-const DEFAULT_BIND = '127.0.0.1';
 const DEFAULT_SOCKS_PORT = 1080;
-
-/** An address in brackets, or what has neither a bracket nor a colon; with the colon that follows. */
-const PART = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]*))(?::|$)/;
 
 /** @throws WstunError bad-option */
 export function parseRemoteForward(text: string): RemoteForward {
   const [, body = '', suffix] = /^(.*?)(?:\/(udp|proxy-v2))?$/s.exec(text) ?? [];
-  const parts = partsOf(body);
+  const parts = splitForward(body);
   const forward = parts && (parts.at(-1) === 'socks' ? socksForward(parts) : plainForward(parts));
   if (forward === undefined || (forward.to === 'socks' && suffix !== undefined)) throw malformed(text);
   return { ...forward, protocol: suffix === 'udp' ? 'udp' : 'tcp', proxyHeader: suffix === 'proxy-v2' };
@@ -32,45 +28,20 @@ export function parseRemoteForward(text: string): RemoteForward {
 
 type Ends = Pick<RemoteForward, 'listen' | 'to'>;
 
-function partsOf(body: string): string[] | undefined {
-  const parts: string[] = [];
-  let rest = body;
-  do {
-    const match = PART.exec(rest);
-    const [whole, address, word] = match ?? [];
-    if (whole === undefined || (address !== undefined && parseIpv6(address) === undefined)) return undefined;
-    parts.push(address ?? word ?? '');
-    rest = rest.slice(whole.length);
-    if (rest === '' && whole.endsWith(':')) return undefined;
-  } while (rest !== '');
-  return parts;
-}
-
 /** `[[BIND:]PORT:]socks` */
 function socksForward(parts: readonly string[]): Ends | undefined {
   const [port = `${DEFAULT_SOCKS_PORT}`, bind, ...more] = parts.slice(0, -1).reverse();
-  const listen = listenAt(bind, port);
+  const listen = listenPlace(bind, port);
   return more.length > 0 || listen === undefined ? undefined : { listen, to: 'socks' };
 }
 
 /** `[BIND:]PORT:HOST:PORT` */
 function plainForward(parts: readonly string[]): Ends | undefined {
   const [toPort = '', host = '', port = '', bind, ...more] = [...parts].reverse();
-  const listen = listenAt(bind, port);
+  const listen = listenPlace(bind, port);
   const to = { host, port: portOf(toPort) ?? 0 };
   if (more.length > 0 || listen === undefined || to.port === 0 || host === '') return undefined;
   return { listen, to };
-}
-
-/** As with ssh: nothing before the colon, or `*`, is every address. */
-function listenAt(bind: string | undefined, portText: string): HostPort | undefined {
-  const port = portOf(portText);
-  if (port === undefined) return undefined;
-  return { host: bind === '' || bind === '*' ? '0.0.0.0' : (bind ?? DEFAULT_BIND), port };
-}
-
-function portOf(text: string): number | undefined {
-  return /^\d{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : undefined;
 }
 
 function malformed(text: string): WstunError {

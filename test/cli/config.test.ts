@@ -31,6 +31,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
   ...{ 'tls-pin': `sha256/${'A'.repeat(43)}=`, url: 'wss://relay.example.org', 'trust-proxy': '10.0.0.0/8' },
   ...{ acme: 'relay.example.org', tether: '127.0.0.1:8808' },
   ...{ 'dns-listen': '127.0.0.1:5353', 'remote-forward': '8080:127.0.0.1:80' },
+  'local-forward': '5353:127.0.0.1:53/udp',
 };
 
 const CASES = ROLES.flatMap((role) => allSettings()[role].map((setting) => ({ role, setting, key: setting.key })));

@@ -41,17 +41,8 @@ export function clientCommand(): Command {
       '--pac-direct <rule>',
       'host that the PAC file at the proxy’s port sends past the tunnel: name (with all below it), address or CIDR, :port; may be repeated (default: only loopback)',
       texts,
-    )
-    .optionsGroup('Names and forwards:')
-    .addOption(dnsListenOption())
-    .option(
-      '-R, --remote-forward <spec>',
-      'port at the exit that leads here: [bind:]port:host:port, with /udp or /proxy-v2 behind it, or [[bind:]port:]socks; may be repeated; the owner of the exit must allow it',
-      texts,
-    )
-    .optionsGroup('Transparent proxies (Linux):')
-    .addOption(transparentOption('tproxy', 'connections and datagrams that TPROXY of nftables leads there; needs root'))
-    .addOption(transparentOption('redirect', 'connections that REDIRECT of nftables leads there'))
+    );
+  withForwards(command)
     .optionsGroup(SESSION_GROUP)
     .addOption(encryptionOption())
     .addOption(resumeWindowOption())
@@ -84,6 +75,25 @@ export function clientCommand(): Command {
       await runClient(await settleCommand('client', parsed), pasted(given));
     });
   return withConfigOption(withOutputOptions(withWayOptions(command)), 'client');
+}
+
+function withForwards(command: Command): Command {
+  return command
+    .optionsGroup('Names and forwards:')
+    .addOption(dnsListenOption())
+    .option(
+      '-L, --local-forward <spec>',
+      'port here that leads to a target of the exit: [bind:]port:host:port, with /udp behind it for UDP, or unix:path:host:port; may be repeated; only this machine may use it without --allow-lan',
+      texts,
+    )
+    .option(
+      '-R, --remote-forward <spec>',
+      'port at the exit that leads here: [bind:]port:host:port, with /udp or /proxy-v2 behind it, or [[bind:]port:]socks; may be repeated; the owner of the exit must allow it',
+      texts,
+    )
+    .optionsGroup('Transparent proxies (Linux):')
+    .addOption(transparentOption('tproxy', 'connections and datagrams that TPROXY of nftables leads there; needs root'))
+    .addOption(transparentOption('redirect', 'connections that REDIRECT of nftables leads there'));
 }
 
 const CLIENT_EXAMPLES = `

@@ -8,6 +8,9 @@ export interface OpenAssociation {
   end(): void;
 }
 
+/** Only an association that has been idle for so long, ms, makes room: none that is in use ends. */
+const ROOM_AFTER_MS = 1_000;
+
 /** Faults about which only the user can do something. */
 const REPORTED: ReadonlySet<FaultName> = new Set(['service-unknown', 'internal']);
 
@@ -24,9 +27,13 @@ export class Associations {
     return this.open.size;
   }
 
-  /** The one that has been idle for longest makes room. Returns a function that removes it. */
-  add(association: OpenAssociation): () => void {
-    if (this.open.size >= this.mostOpen) this.longestIdle()?.end();
+  /** The one that has been idle for longest makes room. Returns a function that removes it; undefined: no room. */
+  add(association: OpenAssociation): (() => void) | undefined {
+    if (this.open.size >= this.mostOpen) {
+      const idle = this.longestIdle(performance.now() - ROOM_AFTER_MS);
+      if (idle === undefined) return undefined;
+      idle.end();
+    }
     this.open.add(association);
     return () => void this.open.delete(association);
   }
@@ -40,9 +47,9 @@ export class Associations {
     this.logger.warn({ fault }, `UDP does not work: ${error.message}`);
   }
 
-  private longestIdle(): OpenAssociation | undefined {
-    let longest: OpenAssociation | undefined;
-    for (const one of this.open) if (longest === undefined || one.usedAt < longest.usedAt) longest = one;
+  private longestIdle(usedBefore: number): OpenAssociation | undefined {
+    let [usedAt, longest]: [number, OpenAssociation | undefined] = [usedBefore, undefined];
+    for (const one of this.open) if (one.usedAt <= usedAt) [usedAt, longest] = [one.usedAt, one];
     return longest;
   }
 }

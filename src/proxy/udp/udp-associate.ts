@@ -27,8 +27,11 @@ export async function serveUdpAssociate(
   const { limits, logger, associations } = context;
   const relay = new UdpRelay(socket, expected.port, context);
   const bound = await relay.bind();
-  if (bound === undefined) return endWith(socket, negotiation.failed('internal'), limits.lingerMs);
-  const remove = associations.add(relay);
+  const remove = bound && associations.add(relay);
+  if (bound === undefined || remove === undefined) {
+    relay.close();
+    return endWith(socket, negotiation.failed('proxy-busy'), limits.lingerMs);
+  }
   const leave = context.shutdown.watch(() => relay.end());
   logger.debug({}, 'UDP association opened');
   socket.write(negotiation.grantedAt(bound));

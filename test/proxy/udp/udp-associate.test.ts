@@ -181,7 +181,9 @@ describe('UDP ASSOCIATE', () => {
     expect(opener.associations[0]?.isClosed).toBe(true);
   });
 
-  it('the association that has been idle for longest makes room for another', async () => {
+  it('the association that has been idle for longest, at least a second, makes room for another', {
+    tags: ['waits'],
+  }, async () => {
     const { proxy, port: proxyPort, opener } = await proxyTo(0, { limits: { maxAssociations: 3 } });
     const programs: { tcp: Client; port: number; udp: UdpClient }[] = [];
     for (let n = 0; n < 3; n++) {
@@ -190,6 +192,11 @@ describe('UDP ASSOCIATE', () => {
       await until(() => opener.associations.length === n + 1);
     }
     const [first, second] = programs;
+    // All three are in use.
+    const refused = new Client(proxyPort).send(request(0));
+    expect((await refused.take(12)).toString('hex')).toBe('050005010001000000000000');
+    refused.socket.end();
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
     await first?.udp.send(wrap(TARGET, 'again'), first.port);
     await until(() => opener.associations[0]?.sent.length === 2);
     await associate(proxyPort);
