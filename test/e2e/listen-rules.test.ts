@@ -77,6 +77,23 @@ describe('a port at the relay’s own exit', () => {
     socket.destroy();
   });
 
+  it('is its client’s again soon after that was killed and started again', async () => {
+    const [target, port] = [await tcpServer(echo), await freePort()];
+    const relay = await startRelay();
+    const secret = await invite(relay, 'alice', { listen: [`127.0.0.1:${port}`] });
+    const killed = await forward(secret, `${port}:127.0.0.1:${target}`);
+    expect(killed.first).toMatchObject({ state: 'listening' });
+    killed.process.signal('SIGKILL');
+    await killed.process.exited;
+    const { process, first } = await forward(secret, `${port}:127.0.0.1:${target}`);
+    const start = performance.now();
+    if ('code' in first) expect(await process.event('remote-forward', 60_000)).toMatchObject({ state: 'listening' });
+    expect(performance.now() - start).toBeLessThan(30_000);
+    const socket = connect(port, '127.0.0.1');
+    await saysBack(socket, 'hello');
+    socket.destroy();
+  });
+
   it.each<[string, (relay: RunningRelay) => { listen: string; forward: string }]>([
     ['a port below 1024 that no rule names', () => ({ listen: '127.0.0.1:*', forward: '1023:127.0.0.1:1' })],
     ['all addresses without permission', () => ({ listen: '127.0.0.1:*', forward: '0.0.0.0:18080:127.0.0.1:1' })],

@@ -17,6 +17,11 @@ import { UdpListenerFlow } from './udp-listener.ts';
 /** Of one access entry, and of all. */
 const MAX_LISTENERS_OF_PEER = 64;
 const MAX_LISTENERS = 1_024;
+/**
+ * A listener whose session has had no link for so long gives way to another session of the same access entry, ms: a
+ * client that was killed and started again need not wait until its last session has expired.
+ */
+const AWAY_MS = 5_000;
 /** How often listeners are compared with the rules, ms: an access list is in force within a second or so. */
 const LOOK_MS = 500;
 
@@ -38,6 +43,9 @@ interface Open {
   readonly transport: 'tcp' | 'udp';
   readonly ip: IpBytes;
   readonly port: number;
+  readonly isAway: () => boolean;
+  /** Since when its session has no link, as far as was noticed. */
+  awaySince: number | undefined;
   /** Idempotent. @param fault what the client is told; undefined: it knows */
   end(fault?: WireFaultName): void;
 }
@@ -81,6 +89,7 @@ export class Listeners {
     const { peer } = offer;
     const { traffic, logger } = this.options;
     const { ip, ports } = this.permit(offer);
+    this.replaceAway({ peer, port: offer.target.port }, 'tcp');
     const server = await bindFirst(ip, ports, openServer);
     const refuseIfOverloaded = () => {
       this.options.refuseIfOverloaded();
@@ -101,6 +110,7 @@ export class Listeners {
     const { peer } = offer;
     const { clock } = this.options;
     const { ip, ports } = this.permit(offer);
+    this.replaceAway({ peer, port: offer.target.port }, 'udp');
     const association = new OpenAssociation({ clock, idleMs: undefined });
     const { flow, bound } = await bindFirst(ip, ports, async (host, port) => {
       const opened = new UdpListenerFlow(host, association, () => clock.now());
@@ -108,9 +118,11 @@ export class Listeners {
     });
     try {
       if (offer.signal.aborted) throw new WstunError('dial-cancelled');
-      const lease = this.lease(offer, { peer, transport: 'udp', ip, port: bound.port }, (fault) =>
-        association.end(fault),
-      );
+      const lease = this.lease(offer, { peer, transport: 'udp', ip, port: bound.port }, (fault) => {
+        association.end(fault);
+        // In this turn: the port may be another's in the next.
+        void flow.close();
+      });
       association.accept(offer, flow, lease.share, bound);
       await lease.over;
     } finally {
@@ -119,7 +131,11 @@ export class Listeners {
   }
 
   /** It counts as listening until its client or its session gives it up, or a rule or a quota forbids it. */
-  private lease(offer: OfferedStream, at: Omit<Open, 'end'>, close: (fault?: WireFaultName) => void): Lease {
+  private lease(
+    offer: OfferedStream,
+    at: Pick<Open, 'peer' | 'transport' | 'ip' | 'port'>,
+    close: (fault?: WireFaultName) => void,
+  ): Lease {
     const { traffic, logger } = this.options;
     const { peer, transport, port } = at;
     let end: Open['end'] = () => {};
@@ -127,6 +143,8 @@ export class Listeners {
     const over = new Promise<void>((resolve) => {
       const open: Open = {
         ...at,
+        isAway: () => offer.isAway === true,
+        awaySince: undefined,
         end: (fault) => {
           if (!this.open.delete(open)) return;
           close(fault);
@@ -144,13 +162,28 @@ export class Listeners {
     return { share, over };
   }
 
+  /** Ends what a session of the same client has left at this port. */
+  private replaceAway(
+    { peer, port }: { readonly peer: string; readonly port: number },
+    transport: Open['transport'],
+  ): void {
+    const latest = this.options.clock.now() - AWAY_MS;
+    for (const open of [...this.open]) {
+      const isSame = open.peer === peer && open.port === port && open.transport === transport;
+      if (isSame && open.isAway() && (open.awaySince ?? latest + 1) <= latest) open.end('listen-in-use');
+    }
+  }
+
   private lookLater(): Timer {
     return this.options.clock.setTimeout(() => this.lookAtRules(), LOOK_MS).unref();
   }
 
   private lookAtRules(): void {
-    for (const { peer, ip, port, end } of [...this.open]) {
-      if (!mayListen(this.options.rulesFor(peer), ip, port)) end('listen-not-allowed');
+    const now = this.options.clock.now();
+    for (const open of [...this.open]) {
+      const { peer, ip, port } = open;
+      open.awaySince = open.isAway() ? (open.awaySince ?? now) : undefined;
+      if (!mayListen(this.options.rulesFor(peer), ip, port)) open.end('listen-not-allowed');
     }
     this.look = this.open.size === 0 ? undefined : this.lookLater();
   }

@@ -212,6 +212,7 @@ export class PendingStreams {
     const { service, target, listener } = request;
     const offer = new Offer(service, target, peer, {
       ...this.answersOf(id, service, target),
+      isAway: () => !this.owner.isAttached,
       refuse: (fault) => {
         this.associations.dropEarly(id);
         this.mux.refuse(id, fault);

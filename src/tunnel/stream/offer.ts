@@ -3,7 +3,9 @@ import type { WireFaultName } from '../../errors.ts';
 import type { Association, AssociationHandler, ServedListener, Service } from './services.ts';
 import type { OfferedStream, Target, TunnelStream } from './stream.ts';
 
-type OfferAnswers = Omit<OfferedStream, 'service' | 'target' | 'peer' | 'signal'>;
+type OfferAnswers = Omit<OfferedStream, 'service' | 'target' | 'peer' | 'signal' | 'isAway'> & {
+  readonly isAway: () => boolean;
+};
 
 export class Offer implements OfferedStream {
   private readonly abort = new AbortController();
@@ -18,6 +20,10 @@ export class Offer implements OfferedStream {
 
   get signal(): AbortSignal {
     return this.abort.signal;
+  }
+
+  get isAway(): boolean {
+    return this.answers.isAway();
   }
 
   /** The peer has given the stream up, or the session has ended. */

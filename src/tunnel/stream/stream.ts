@@ -46,6 +46,8 @@ export interface OfferedStream {
   readonly peer: string;
   /** Fires when the peer has given the stream up or the session has ended, before or after `accept`. */
   readonly signal: AbortSignal;
+  /** The session has no link at the moment. */
+  readonly isAway?: boolean;
   /** Of `tcp`, `resolver` and `accepted`. The stream may be destroyed already, where the peer has given it up. */
   accept(): TunnelStream;
   /**

@@ -255,6 +255,34 @@ describe('a listener that is refused', () => {
   });
 });
 
+describe('a listener whose session has no link', () => {
+  it.each(['tcp-listener', 'udp-listener'] as const)(
+    'gives way to another session of the same client after 5 s, and to nobody before: %s',
+    async (service) => {
+      rules = { laptop: [`127.0.0.1:${port}`], phone: [`127.0.0.1:${port}`] };
+      const exit = exitWith();
+      const offer = await opened(exit, at('127.0.0.1', port), { service });
+      await clock.advance(60_000);
+      expect(await offerTo(exit, at('127.0.0.1', port), { service }).refused).toBe('listen-in-use');
+      offer.isAway = true;
+      await clock.advance(4_000);
+      expect(await offerTo(exit, at('127.0.0.1', port), { service }).refused).toBe('listen-in-use');
+      // A link in between: it counts anew.
+      offer.isAway = false;
+      await clock.advance(1_000);
+      offer.isAway = true;
+      await clock.advance(4_000);
+      expect(await offerTo(exit, at('127.0.0.1', port), { service }).refused).toBe('listen-in-use');
+      await clock.advance(2_000);
+      expect(await offerTo(exit, at('127.0.0.1', port), { service, peer: 'phone' }).refused).toBe('listen-in-use');
+      const again = await opened(exit, at('127.0.0.1', port), { service });
+      expect(again.bound).toEqual(at('127.0.0.1', port));
+      await offer.released;
+      expect(offer.calls).toEqual(['accept', 'close listen-in-use', 'release']);
+    },
+  );
+});
+
 describe('a listener whose rule is gone', () => {
   it.each(['tcp-listener', 'udp-listener'] as const)('is closed within a second: %s', async (service) => {
     const exit = exitWith();

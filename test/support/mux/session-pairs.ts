@@ -201,6 +201,7 @@ class PureEnd implements ComplianceEnd, StreamOwner {
       },
       acceptAssociation: onlyTcp,
       acceptListener: onlyTcp,
+      isAway: () => false,
       refuse: (fault) => this.call((session) => session.refuse(id, fault)),
       release: () => {
         this.offers.delete(id);

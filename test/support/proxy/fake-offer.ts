@@ -56,6 +56,9 @@ export class FakeOffer implements OfferedStream {
     });
   }
 
+  /** The session has no link. */
+  isAway = false;
+
   get signal(): AbortSignal {
     return this.abort.signal;
   }
