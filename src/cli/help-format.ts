@@ -70,11 +70,12 @@ function termOf(command: Command): string {
   return [command.name(), ...words].join(' ');
 }
 
-function notesOf({ argChoices, defaultValue, ...more }: Option | Argument): string[] {
+function notesOf({ argChoices, defaultValue, defaultValueDescription, ...more }: Option | Argument): string[] {
   const envVar = 'envVar' in more ? more.envVar : undefined;
+  const shownDefault = defaultValueDescription ?? String(defaultValue);
   return [
     ...(argChoices === undefined ? [] : [`choices: ${argChoices.join(', ')}`]),
-    ...(defaultValue === undefined || typeof defaultValue === 'boolean' ? [] : [`default: ${String(defaultValue)}`]),
+    ...(defaultValue === undefined || typeof defaultValue === 'boolean' ? [] : [`default: ${shownDefault}`]),
     ...(envVar === undefined ? [] : [`variable: ${envVar}`]),
   ];
 }

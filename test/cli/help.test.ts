@@ -58,6 +58,12 @@ describe('--help', () => {
     expect(helpWidth({ columns: 200 })).toBe(80);
   });
 
+  it('defaults are shown as a person writes them', () => {
+    const pages = commands.map(helpOf);
+    for (const page of pages) expect(page).not.toContain('[object');
+    expect(pages.some((page) => page.includes('(default: 127.0.0.1:1080)'))).toBe(true);
+  });
+
   it('--state shows the path of this user, not a variable', () => {
     const texts = ['wstun relay', 'wstun exit'].map((path) => nodes.find((node) => node.path === path));
     for (const node of texts) {
