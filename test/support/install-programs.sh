@@ -58,6 +58,10 @@ needs=(
   iptables:iptables
   ss:iproute2
   nft:nftables
+  wireguard-go:wireguard-go
+  wg:wireguard-tools
+  iperf3:iperf3
+  ping:iputils-ping
   dig:bind9-dnsutils
   systemd-analyze:systemd
   zsh:zsh
