@@ -19,9 +19,9 @@ const MAX_QUEUED_BYTES = 256 * 1024;
  * No more waits than a path that is known carries in so many ms: a transfer inside a VPN keeps the path busy with it,
  * and what goes beside the transfer waits no longer. CoDel alone is slow to end the start of a transfer.
  */
-const FULL_QUEUE_MS = 20;
-/** On slow paths, in place of that, bytes: a burst of a call or of a name look-up. */
-const FULL_QUEUE_BYTES = 16 * 1024;
+const FULL_QUEUE_MS = 25;
+/** On slow paths, and before the path was full, at least, bytes: a burst of a call, the start of a transfer. */
+const FULL_QUEUE_BYTES = 24 * 1024;
 
 /** What the path may carry beyond what it has carried so far, before it was ever full. */
 const STARTUP_GAIN = 2.5;
