@@ -19,10 +19,11 @@ const DEFAULT_SOCKS_PORT = 1080;
 
 /** @throws WstunError bad-option */
 export function parseRemoteForward(text: string): RemoteForward {
-  const [, body = '', suffix] = /^(.*?)(?:\/(udp|proxy-v2))?$/s.exec(text) ?? [];
+  const [, body = '', suffix] = /^(.*?)(?:\/(tcp|udp|proxy-v2))?$/s.exec(text) ?? [];
   const parts = splitForward(body);
   const forward = parts && (parts.at(-1) === 'socks' ? socksForward(parts) : plainForward(parts));
-  if (forward === undefined || (forward.to === 'socks' && suffix !== undefined)) throw malformed(text);
+  if (forward === undefined || (forward.to === 'socks' && suffix !== undefined && suffix !== 'tcp'))
+    throw malformed(text);
   return { ...forward, protocol: suffix === 'udp' ? 'udp' : 'tcp', proxyHeader: suffix === 'proxy-v2' };
 }
 

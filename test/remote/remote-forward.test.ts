@@ -29,6 +29,7 @@ describe('parseRemoteForward', () => {
 
   it('parseRemoteForward reads the protocol, the PROXY header, and socks with and without a port', () => {
     expect(parseRemoteForward('53:127.0.0.1:5353/udp')).toMatchObject({ protocol: 'udp', to: { port: 5353 } });
+    expect(parseRemoteForward('80:127.0.0.1:80/tcp')).toEqual(parseRemoteForward('80:127.0.0.1:80'));
     expect(parseRemoteForward('80:127.0.0.1:80/proxy-v2')).toMatchObject({ protocol: 'tcp', proxyHeader: true });
     expect(parseRemoteForward('socks')).toEqual(tcp('127.0.0.1', 1080, 'socks'));
     expect(parseRemoteForward('9050:socks')).toEqual(tcp('127.0.0.1', 9050, 'socks'));
@@ -38,7 +39,7 @@ describe('parseRemoteForward', () => {
   it('parseRemoteForward rejects everything else, and says what to write', () => {
     const wrong = ['', '8080', '8080:', 'localhost:80', '8080:localhost', '8080:localhost:0', '8080:localhost:65536'];
     wrong.push('65536:localhost:80', '8080::80', 'a:b:8080:localhost:80', '[::1:8080:localhost:80', '8080:[x]:80');
-    wrong.push('8080:localhost:80/tcp', 'x:socks', '1:2:3:socks', 'socks/udp', 'socks/proxy-v2', '8080:host:80:');
+    wrong.push('8080:localhost:80/sctp', 'x:socks', '1:2:3:socks', 'socks/udp', 'socks/proxy-v2', '8080:host:80:');
     wrong.push(
       '8080:ho st:80',
       '8080:localhost:80/udp/udp',
