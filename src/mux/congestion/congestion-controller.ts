@@ -39,6 +39,12 @@ const MIN_WINDOW_FRAMES = 1.5;
 /** Datagrams that go out before anything is known of the path, bytes: one. */
 const FIRST_DATAGRAM_BYTES = 1_400;
 
+/**
+ * And on any path, bytes: what was seen of it may have been a few small frames. Queries and calls begin with so much at
+ * once, and it takes 64 kbit/s for 75 ms.
+ */
+const LEAST_DATAGRAM_BYTES = 600;
+
 /** What may wait on a short path, ms, beyond its round trip: more would delay the next datagram by as much. */
 const DATAGRAM_QUEUE_MS = 30;
 /** On long paths, in place of that: the window must be able to grow. */
@@ -147,7 +153,7 @@ export class CongestionController {
     const { minRttMs } = this.delay;
     const steadyMs = Math.max(minRttMs + DATAGRAM_QUEUE_MS, DATAGRAM_ROUND_TRIPS * minRttMs);
     const busyMs = this.startup.isActive ? DATAGRAM_STARTUP_ROUND_TRIPS * minRttMs : steadyMs;
-    return Math.min(this.urgentWindow(), Math.max(1, bytesPerMs * busyMs));
+    return Math.min(this.urgentWindow(), Math.max(LEAST_DATAGRAM_BYTES, bytesPerMs * busyMs));
   }
 
   /** The delivery rate, bytes a millisecond, once the path was full; undefined before. */

@@ -34,6 +34,9 @@ const UNUSABLE_MS = 1_000;
 /** Larger records are cut before they are sent again, where frames are smaller by now, bytes. */
 const CUT_FROM_BYTES = 2 * 1024;
 
+/** Of the window for datagrams: beyond that an acknowledgement must not wait (docs/protocol.md §10). */
+const MAY_WAIT_SHARE = 1 / 2;
+
 /** Control frames and quiet streams may go so much beyond the congestion window, or one frame if that is more. */
 const URGENT_BYTES = 4 * 1024;
 
@@ -212,7 +215,12 @@ export class LinkSender {
     const pieces = this.mux.pollDatagrams(now, room, isLast);
     if (pieces === undefined) return undefined;
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    const mayWait = this.several === undefined && this.mux.peerKnowsMayWait && link.congestion.mayWait(bytes, now);
+    const mayWait =
+      this.several === undefined &&
+      this.mux.peerKnowsMayWait &&
+      // Their window grows by what is acknowledged.
+      congestion.inFlightBytes + bytes <= window * MAY_WAIT_SHARE &&
+      congestion.mayWait(bytes, now);
     link.onDatagramsSent(bytes, now, mayWait);
     const acknowledged = link.acks.isPending ? link.acks.take(now) : undefined;
     return { link, message: prependRecordHeader({ isNumbered: false, mayWait, acknowledged }, pieces) };
