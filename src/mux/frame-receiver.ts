@@ -5,7 +5,7 @@ import { copiedIfSmall } from '../memory/small-pieces.ts';
 import { readAddress, readDatagrams } from '../protocol/datagrams.ts';
 import { FrameDecoder, type FrameHandler, type Violation } from '../protocol/frame-decoder.ts';
 import { MAX_CREDIT_BYTES, MIN_CREDIT_BYTES, PROTOCOL_VERSION, STREAMS_BEFORE_HELLO } from '../protocol/frames.ts';
-import { isConnected, type OpenRequest } from '../protocol/services.ts';
+import { featuresOfOpenerFor, isConnected, type OpenRequest } from '../protocol/services.ts';
 import type { Target } from '../protocol/target.ts';
 import { LATE_FRAMES_OF_REFUSED } from './peer-budgets.ts';
 import type { SessionParts } from './session-parts.ts';
@@ -52,11 +52,17 @@ export class FrameReceiver implements FrameHandler {
     if (this.isDraining) return this.refuseOpen(id, 'shutting-down');
     const isBusy = !budgets.opens.acquire(this.now) || budgets.rapidResets.isEmpty(this.now);
     if (isBusy || streams.peerStreams >= config.maxStreams) return this.refuseOpen(id, 'dial-busy');
-    if (!request || (config.role === 'exit' && request.service === 'accepted'))
-      return this.refuseOpen(id, 'dial-bad-target');
+    if (!request || !this.mayServe(request)) return this.refuseOpen(id, 'dial-bad-target');
     streams.offer(id, request, credit);
     events.push({ type: 'offer', stream: id, request });
     return undefined;
+  }
+
+  /** The peer must understand what the service sends it. */
+  private mayServe({ service }: OpenRequest): boolean {
+    if (this.parts.config.role === 'exit' && service === 'accepted') return false;
+    const features = featuresOfOpenerFor(service);
+    return (this.peerFeatures & features) === features;
   }
 
   /** A client takes only what its own listeners have accepted. */

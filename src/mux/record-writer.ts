@@ -230,6 +230,8 @@ function addTopics(frame: ControlFrame, topics: Set<number>): void {
       return;
     case 'open':
       topics.add(ALL_OPENS).add(frame.stream);
+      // A connection of a listener must not be heard of before the listener.
+      if (frame.request.listener !== undefined) topics.add(frame.request.listener);
       return;
     case 'opened':
     case 'open-failed':

@@ -2,7 +2,7 @@
  * Datagrams as frames of a record that is not numbered (docs/protocol.md §7.1): addresses, and the frames of a record
  * that was received. It knows no associations. Pure.
  */
-import { FIRST_IGNORABLE_TYPE, FRAME_HEADER_BYTES, FrameType, MAX_DATAGRAM_BYTES } from './frames.ts';
+import { FIRST_IGNORABLE_TYPE, FRAME_HEADER_BYTES, FrameType, MAX_DATAGRAM_BYTES, MAX_STREAM_ID } from './frames.ts';
 import { decodeHost, encodeHost, type Target } from './target.ts';
 
 /** Kind and port. */
@@ -57,7 +57,7 @@ export function readDatagrams(record: Buffer, handle: (stream: number, payload: 
     if (type < FIRST_IGNORABLE_TYPE || end > record.length) return false;
     if (type === FrameType.datagram) {
       const stream = record.readUInt32BE(at + 4);
-      if (end - body > MAX_DATAGRAM_BYTES || stream === 0) return false;
+      if (end - body > MAX_DATAGRAM_BYTES || stream === 0 || stream > MAX_STREAM_ID) return false;
       handle(stream, record.subarray(body, end));
     }
     at = end;

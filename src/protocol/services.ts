@@ -59,6 +59,12 @@ export function featuresFor(service: Service): number {
   }
 }
 
+/** Bits that the opener itself must have offered, because the other end sends what they are about. */
+export function featuresOfOpenerFor(service: Service): number {
+  if (hasDatagrams(service)) return FEATURE_DATAGRAMS;
+  return service === 'tcp-listener' ? FEATURE_SERVICES : 0;
+}
+
 /** What OPEN says beside its credit. */
 export interface OpenRequest {
   readonly service: Service;

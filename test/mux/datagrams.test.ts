@@ -167,6 +167,37 @@ describe('an association', () => {
   });
 });
 
+describe('an exit', () => {
+  it('gives no client a service whose frames that has not offered to understand', () => {
+    const needs: [number, number][] = [
+      [1, 0],
+      [2, FEATURE_DATAGRAMS],
+      [3, 0],
+      [4, FEATURE_SERVICES],
+      [5, FEATURE_DATAGRAMS],
+    ];
+    for (const [service, needed] of needs)
+      for (const features of [0, FEATURE_DATAGRAMS, FEATURE_SERVICES, ALL]) {
+        const peer = joined('exit', features);
+        peer.feed(open(1, service, 1, 53, '7f000001'));
+        const serves = (features & needed) === needed;
+        expect(peer.frames()).toEqual(serves ? [] : [['open-failed', 1, 39]]);
+        expect(peer.events.map(({ type }) => type)).toEqual(serves ? ['offer'] : []);
+      }
+  });
+
+  it('has a connection of a listener follow what it said of the listener, by whatever link', () => {
+    const peer = joined('exit');
+    peer.feed(open(1, 4));
+    peer.session.trackTopics(true);
+    peer.session.accept(1, 0, PLACE);
+    peer.frames();
+    peer.session.open(TARGET, 0, { service: 'accepted', listener: 1 });
+    peer.session.pollRecord(0);
+    expect(peer.session.topics).toContain(1);
+  });
+});
+
 describe('a client', () => {
   it('takes a connection only of a listener of its own that is open', () => {
     const peer = joined('client');

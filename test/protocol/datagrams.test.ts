@@ -64,6 +64,16 @@ describe('records of datagrams', () => {
     );
   });
 
+  it('have the id of a stream', () => {
+    for (const [stream, isRight] of [
+      [0, false],
+      [1, true],
+      [2 ** 31 - 1, true],
+      [2 ** 31, false],
+    ] as const)
+      expect(read(frame(0x82, stream)).isWhole).toBe(isRight);
+  });
+
   it('skip frames of unknown types from 0x80 on, and no others', () => {
     const datagram = frame(0x82, 5, Buffer.from('ping'));
     expect(read(Buffer.concat([frame(0x83, 0, Buffer.from('new')), datagram]))).toMatchObject({

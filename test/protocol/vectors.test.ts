@@ -27,6 +27,7 @@ import {
   encodeRecordHeader,
   type RecordHeader,
 } from '../../src/protocol/record-header.ts';
+import { UNSPECIFIED } from '../../src/protocol/services.ts';
 import {
   decodeSessionAnswer,
   decodeSessionRequest,
@@ -506,6 +507,63 @@ describe('the resumption of appendix A', () => {
     expect(client.events).toContainEqual({ type: 'finish', stream: 1 });
     expect(client.send(950)).toEqual(contentOf(bytes('resume.b.client.acknowledgement')));
     expect(client.session.fits(3)).toBe(true);
+  });
+
+  it('an exit gives the datagrams of the page positions and no numbers', () => {
+    const exit = new End('exit');
+    const acknowledged = (name: string) => ({ acknowledged: contentOf(bytes(name)).acknowledged });
+    exit.read('datagrams.a.client.1', 20);
+    expect(exit.send(20)).toEqual(contentOf(bytes('datagrams.a.exit.1')));
+    exit.read('datagrams.a.client.2', 35);
+    exit.read('datagrams.a.client.3', 40);
+    expect(exit.session.mux.accept(7, 40)).toBe(true);
+    expect(exit.send(40)).toEqual(contentOf(bytes('datagrams.a.exit.2')));
+    exit.read('datagrams.a.client.4', 55);
+    exit.read('datagrams.a.client.5', 60);
+    expect(exit.send(60)).toMatchObject(acknowledged('datagrams.a.exit.acknowledgement'));
+
+    exit.session.lose(70);
+    const request = requestOf('datagrams.b.client.request');
+    expect(answerOf('datagrams.b.exit.answer')).toEqual({ received: exit.session.received });
+    exit.session.attach(request?.received ?? -1, exit.session.received, 75);
+    exit.send(75); // PING and PONG
+    exit.read('datagrams.b.client.1', 80);
+    exit.read('datagrams.b.client.2', 90);
+    expect(exit.send(90)).toMatchObject(acknowledged('datagrams.b.exit.acknowledgement'));
+    const datagram = { type: 'datagram', stream: 7, address: ipTarget('192.0.2.1', 53), content: Buffer.from('ping') };
+    expect(exit.events.filter(({ type }) => type === 'datagram')).toEqual([datagram, datagram, datagram]);
+    expect(exit.session.received).toBe(4);
+  });
+
+  it('a client knows by the acknowledgements of the page which of its numbered records have arrived', () => {
+    const client = new End('client');
+    const { mux } = client.session;
+    const address = ipTarget('192.0.2.1', 53);
+    const sendDatagram = (now: number) => mux.sendDatagram(7, Buffer.from('ping'), address, now);
+    expect(client.send(0)).toEqual(contentOf(bytes('datagrams.a.client.1')));
+    client.read('datagrams.a.exit.1', 30);
+    // The page has stream 7.
+    for (let id = 1; id < 7; id += 2) mux.open(ipTarget('192.0.2.1', 443), 30);
+    expect(mux.open(UNSPECIFIED, 30, { service: 'udp' })).toEqual({ stream: 7 });
+    expect(client.send(30).frames).toContain(hex(bytes('frame.open.udp')));
+    sendDatagram(30);
+    expect(client.send(30)).toEqual(contentOf(bytes('datagrams.a.client.3')));
+    client.read('datagrams.a.exit.2', 50);
+    sendDatagram(50);
+    expect(client.send(50)).toEqual(contentOf(bytes('datagrams.a.client.4')));
+    mux.pingNow();
+    expect(client.send(50).isNumbered).toBe(true);
+    client.read('datagrams.a.exit.acknowledgement', 65);
+    expect(client.session.retransmitBytes).toBe(0);
+
+    client.session.lose(70);
+    client.session.attach(3, 2, 75);
+    sendDatagram(75);
+    expect(client.send(75)).toEqual(contentOf(bytes('datagrams.b.client.1')));
+    mux.finish(7);
+    expect(client.send(75)).toEqual(contentOf(bytes('datagrams.b.client.2')));
+    client.read('datagrams.b.exit.acknowledgement', 100);
+    expect([client.session.retransmitBytes, mux.isOver]).toEqual([0, false]);
   });
 });
 
