@@ -8,7 +8,14 @@ import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
 import { runWell } from '../support/programs/programs.ts';
 import { type WstunEvent, WstunProcess } from '../support/programs/wstun-process.ts';
-import { invite, spawnClient, startBehindRelay, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import {
+  type InviteOptions,
+  invite,
+  spawnClient,
+  startBehindRelay,
+  startClient,
+  startRelay,
+} from '../support/programs/wstun-stack.ts';
 import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { until } from '../support/until.ts';
 
@@ -44,8 +51,8 @@ async function peer(
 }
 
 /** The relay's own exit, and an invite to it. */
-async function ownExit(): Promise<string> {
-  return invite(await startRelay(), 'peer', ALLOWED);
+async function ownExit(more: InviteOptions = {}): Promise<string> {
+  return invite(await startRelay(), 'peer', { ...ALLOWED, ...more });
 }
 
 /** A client of an exit in Python: what it is to be given, and what for. */
@@ -82,6 +89,16 @@ function basics({ mayWait }: { mayWait: boolean }): WstunEvent[] {
   ];
 }
 
+/** What services.py says of UDP, and of listeners. */
+const SERVICES: WstunEvent[] = [
+  {
+    event: 'udp',
+    ...{ connected: true, toSeveral: true, filtered: ['127.0.0.1'], refused: 'failed: dial-not-allowed' },
+    ...{ acknowledged: true, finished: 'open, 0 more', overLinks: { seen: true, doubled: 0, ports: 1 } },
+  },
+  { event: 'listeners', accepted: true, refused: 'reset', inUse: 'failed: listen-in-use', udpListener: true },
+];
+
 /** What resume.py says where no byte was lost, and none came twice. */
 const RESUMED: WstunEvent[] = [
   { event: 'echo', same: true, aborted: 20, retransmitted: true },
@@ -113,6 +130,12 @@ describe('a client in Python, at the relay’s own exit', () => {
     },
   );
 
+  it('a Python client has UDP over lost links, and listeners', async () => {
+    expect(await peer('services.py', ['udp', 'listeners'], await ownExit({ listen: ['127.0.0.1:*'] }))).toEqual(
+      SERVICES,
+    );
+  });
+
   // One suite: of the other, appendix A has the key and the records at a rekey, and both ends make them.
   it('a Python client and an exit go on after a rekey each way, with AESGCM', { timeout: REKEY_LIMIT_MS }, async () => {
     const said = await peer('rekey.py', [2, REKEY_LIMIT_MS / 1000], await ownExit(), REKEY_LIMIT_MS);
@@ -132,6 +155,8 @@ describe('a client in Python, at a named exit', () => {
     const { clients } = await pythonExit('exit_serving.py', 0);
     expect(await peer('basics.py', [2], clients[0].invite)).toEqual(basics({ mayWait: false }));
     expect(await peer('resume.py', [1], clients[0].invite)).toEqual(RESUMED);
+    const services = await peer('services.py', ['udp', 'listeners', 'resolver'], clients[0].invite);
+    expect(services).toEqual([...SERVICES, { event: 'resolver', answers: { 1: 0, 2: 0 } }]);
   });
 });
 
@@ -187,7 +212,7 @@ async function provoke(exit: WstunProcess, { invite, name, opens }: PeerOfExit, 
 // Once in some twenty runs on a busy machine, one of the ends sees a reset before the answer: its cause is not known yet.
 describe('each violation of docs/protocol.md has the reaction that the page promises', { retry: 1 }, () => {
   it('an exit answers violations of records, frames, streams and credit as docs/protocol.md promises', async () => {
-    expectAsPromised(await peer('violations_of_session.py', [], await ownExit()), 110);
+    expectAsPromised(await peer('violations_of_session.py', [], await ownExit()), 144);
   });
 
   it('a relay answers violations of ticket, upgrade, handshake and request as docs/protocol.md promises', async () => {
@@ -208,7 +233,7 @@ describe('each violation of docs/protocol.md has the reaction that the page prom
       for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await provoke(process, next, target);
     };
     await Promise.all(Array.from({ length: CLIENTS_AT_ONCE }, serve));
-    expectAsPromised(process.events, 23);
+    expectAsPromised(process.events, 33);
   });
 
   it('`wstun client` answers violations of an exit before a session as docs/protocol.md promises', async () => {

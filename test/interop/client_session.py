@@ -28,6 +28,18 @@ class Stream:
         self.state = 'opening'
         self.fault: str | None = None  # of OPEN_FAILED or RESET
         self.received, self.is_finished, self.sent_finish = bytearray(), False, False
+        self.bound: tuple[str, int] | None = None  # where a listener listens
+        self.is_connected = False  # of an association: its datagrams have no address
+        self.datagrams: list[tuple[tuple[str, int] | None, bytes]] = []  # that came: from where, and what
+        self.accepted: list[AcceptedStream] = []  # of a listener
+
+
+class AcceptedStream(Stream):
+    """A connection that a listener of this client has accepted."""
+
+    def __init__(self, number: int, window: int, peer: tuple[str, int], send_credit: int):
+        super().__init__(number, window)
+        self.peer, self.send_credit, self.state = peer, send_credit, 'open'
 
 
 class ClientSession(SessionEnd):
@@ -36,7 +48,6 @@ class ClientSession(SessionEnd):
         self.connect, self.id = connect, session_id or os.urandom(16)
         self.streams: dict[int, Stream] = {}
         self.next_id = 1
-        self.peer_features: int | None = None
         self.peer_max_streams = 0
         self.pongs: list[bytes] = []
         self.go_away: str | None = None
@@ -63,7 +74,7 @@ class ClientSession(SessionEnd):
             raise SessionOver(code_name(code))
         if self.link:
             self.link.ws.abort()
-        self.move_to(link, peer_received)
+        self.move_to(link, peer_received, received)
 
     def resume_while_reading(self):
         """Resumes, and reads the old link until the answer has come, as §10 allows."""
@@ -79,8 +90,7 @@ class ClientSession(SessionEnd):
                 pass
         code, peer_received = frames.read_answer(link.receive())
         assert code == 0, code_name(code)
-        self.move_to(link, peer_received)
-        self.duplicates = self.received - claim
+        self.move_to(link, peer_received, claim)
         return self.duplicates
 
     def close(self):
@@ -93,6 +103,8 @@ class ClientSession(SessionEnd):
     def handle_frame(self, kind: int, stream_id: int, payload: bytes):
         if self.peer_features is None:
             return self._take_hello(kind, payload)
+        if kind == frames.OPEN:
+            return self._take_accepted(stream_id, frames.read_open(payload))
         if stream_id:
             return self._take_stream_frame(kind, self.streams[stream_id], payload)
         if kind == frames.PING:
@@ -114,7 +126,8 @@ class ClientSession(SessionEnd):
         if kind == frames.DATA:
             self._take_data(stream, payload)
         elif kind == frames.OPENED:
-            stream.state, stream.send_credit = 'open', struct.unpack('>I', payload)[0]
+            stream.state = 'open'
+            stream.send_credit, stream.bound = frames.read_opened(payload)
         elif kind == frames.CREDIT:
             stream.send_credit += struct.unpack('>I', payload)[0]
         elif kind == frames.FINISH:
@@ -124,6 +137,24 @@ class ClientSession(SessionEnd):
             stream.fault = code_name(struct.unpack('>H', payload)[0])
         else:
             raise PeerBrokeRules(f'frame of type {kind:#x} on a stream')
+
+    def _take_accepted(self, stream_id: int, request: frames.OpenRequest):
+        """Accepts it at once; an OPEN of another kind, or for no listener of this client, is refused as §7 says."""
+        listener = self.streams.get(request.listener)
+        if request.service != frames.ACCEPTED or listener is None or listener.is_finished or listener.sent_finish:
+            code = 'dial-cancelled' if request.service == frames.ACCEPTED else 'dial-not-allowed'
+            return self.send(frames.frame(frames.OPEN_FAILED, stream_id, frames.u16(frames.NUMBERS[code])))
+        peer = (request.host, request.port)
+        stream = self.streams[stream_id] = AcceptedStream(stream_id, WINDOW, peer, request.credit)
+        listener.accepted.append(stream)
+        self.send(frames.opened(stream_id, WINDOW))
+
+    def handle_datagram(self, stream_id: int, payload: bytes):
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.is_finished:
+            return
+        address, content = (None, payload) if stream.is_connected else frames.read_datagram_address(payload)
+        stream.datagrams.append((address, content))
 
     def _take_data(self, stream: Stream, payload: bytes):
         if len(payload) > stream.granted:
@@ -149,6 +180,20 @@ class ClientSession(SessionEnd):
         self.send(frames.open_frame(stream.id, host, port, window))
         self.until(lambda: stream.state != 'opening')
         return stream
+
+    def open_service(self, service: int, host='0.0.0.0', port=0, wait=True) -> Stream:
+        """A service of §7.1. Its HELLO must have come, since only that offers them."""
+        self.until(lambda: self.peer_features is not None)
+        window = WINDOW if service == frames.RESOLVER else 0
+        stream = self.expect_stream(self.next_id, window)
+        stream.is_connected = service == frames.UDP and port != 0
+        self.send(frames.open_frame(stream.id, host, port, window, service))
+        if wait:
+            self.until(lambda: stream.state != 'opening')
+        return stream
+
+    def send_datagram(self, stream: Stream, content: bytes, to: tuple[str, int] | None = None):
+        self.send_datagrams(frames.datagram(stream.id, content, to))
 
     def until(self, condition, timeout: float = 20):
         """Takes records until the condition holds."""

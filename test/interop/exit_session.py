@@ -1,9 +1,14 @@
-"""An exit's end of a session: dials targets and carries their bytes (docs/protocol.md §4, §6 to §10)."""
+"""An exit's end of a session: dials targets and carries their bytes (docs/protocol.md §4, §6 to §10).
 
+What §7.1 has beside TCP is in exit_services.py.
+"""
+
+import errno
 import socket
 import struct
 
 import frames
+from exit_services import Association, Listener, Resolver
 from frames import code_name, read_open
 from link import SecureLink
 from session_end import PeerBrokeRules, SessionEnd
@@ -23,8 +28,13 @@ class ExitStream:
 
     def close(self, with_reset=False):
         if with_reset:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+            return reset_socket(self.sock)
         self.sock.close()
+
+
+def reset_socket(sock: socket.socket):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    sock.close()
 
 
 class ExitSession(SessionEnd):
@@ -32,18 +42,23 @@ class ExitSession(SessionEnd):
 
     def __init__(self):
         super().__init__()
+        self.features = frames.DATAGRAMS | frames.SERVICES
         self.streams: dict[int, ExitStream] = {}
-        self.peer_greeted = self.over = False
+        self.services: dict[int, Association | Listener | Resolver] = {}
+        self.accepted: dict[int, socket.socket] = {}  # connections of listeners that the client has not answered
+        self.next_id = 2
+        self.over = False
         self.link_losses = 0
 
     def start(self, link: SecureLink):
         self.link = link
-        self.send(frames.hello(max_streams=100))
+        self.send(frames.hello(features=self.features, max_streams=100))
 
     def readers(self) -> list[socket.socket]:
         if self.link is None:
             return []
-        return [self.link.ws.sock, *(stream.sock for stream in self._streams_to_read())]
+        sockets = [service.sock for service in self.services.values() if service.sock]
+        return [self.link.ws.sock, *(stream.sock for stream in self._streams_to_read()), *sockets]
 
     def writers(self) -> list[socket.socket]:
         if self.link is None:
@@ -65,6 +80,8 @@ class ExitSession(SessionEnd):
                 self._write_to_target(stream)
             for stream in self._streams_to_read():
                 self._read_from_target(stream)
+            for service in list(self.services.values()):
+                service.step()
             if self.link and self.link.ws.sock is None:
                 raise LinkEnded(self.link.ws.ended)
         except LinkEnded:
@@ -87,6 +104,10 @@ class ExitSession(SessionEnd):
         for stream in self.streams.values():
             stream.close(with_reset=True)
         self.streams.clear()
+        for ended in (*self.services.values(), *self.accepted.values()):
+            ended.close()
+        self.services.clear()
+        self.accepted.clear()
         self.link.ws.flush()
         self.link.ws.close()
         self.link = None
@@ -142,15 +163,20 @@ class ExitSession(SessionEnd):
     # Frames of the client
 
     def handle_frame(self, kind: int, stream_id: int, payload: bytes):
-        if self.peer_greeted == (kind == frames.HELLO):
+        if (self.peer_features is not None) == (kind == frames.HELLO):
             raise PeerBrokeRules('its HELLO is not its first frame')
-        self.peer_greeted = True
-        if kind == frames.PING:
+        if kind == frames.HELLO:
+            self.peer_features = int.from_bytes(payload[2:4], 'big')
+        elif kind == frames.PING:
             self.send(frames.frame(frames.PONG, 0, payload))
         elif kind == frames.GO_AWAY:
             self.handle_go_away(code_name(struct.unpack('>HI', payload)[0]))
         elif kind == frames.OPEN:
             self.handle_open(stream_id, payload)
+        elif stream_id in self.services:
+            self._take_service_frame(kind, stream_id, payload)
+        elif stream_id in self.accepted:
+            self._take_answer(kind, stream_id, payload)
         elif stream_id in self.streams:
             self._take_stream_frame(kind, self.streams[stream_id], payload)
 
@@ -159,16 +185,72 @@ class ExitSession(SessionEnd):
             self.end()
 
     def handle_open(self, stream_id: int, payload: bytes):
-        send_credit, host, port = read_open(payload)
-        if not host.startswith('127.'):
-            return self.refuse(stream_id, 'dial-not-allowed')
+        request = read_open(payload)
+        needed = frames.features_for(request.service)
+        if self.peer_features & needed != needed:
+            return self.refuse(stream_id, 'dial-bad-target')
+        if request.service == frames.RESOLVER:
+            self.services[stream_id] = Resolver(self, stream_id, request.credit)
+            return self.send(frames.opened(stream_id, WINDOW))
+        is_open = request.service == frames.UDP and request.port == 0
+        if not (is_open or request.host.startswith('127.')):
+            is_listener = request.service in frames.LISTENERS
+            return self.refuse(stream_id, 'listen-not-allowed' if is_listener else 'dial-not-allowed')
+        if request.service == frames.TCP:
+            return self._dial(stream_id, request)
+        self._serve(stream_id, request)
+
+    def _dial(self, stream_id: int, request: frames.OpenRequest):
         try:
-            sock = socket.create_connection((host, port), 5)
+            sock = socket.create_connection((request.host, request.port), 5)
         except OSError:
             return self.refuse(stream_id, 'dial-refused')
+        self._carry(stream_id, sock, request.credit)
+        self.send(frames.opened(stream_id, WINDOW))
+
+    def _carry(self, stream_id: int, sock: socket.socket, send_credit: int):
         sock.setblocking(False)
         self.streams[stream_id] = ExitStream(stream_id, sock, send_credit)
-        self.send(frames.frame(frames.OPENED, stream_id, frames.u32(WINDOW)))
+
+    # Services
+
+    def _serve(self, stream_id: int, request: frames.OpenRequest):
+        """An association or a listener."""
+        try:
+            kind = Listener if request.service == frames.TCP_LISTENER else Association
+            service = self.services[stream_id] = kind(self, stream_id, request)
+        except OSError as fault:
+            return self.refuse(stream_id, 'listen-in-use' if fault.errno == errno.EADDRINUSE else 'listen-failed')
+        self.send(frames.opened(stream_id, 0, service.bound))
+
+    def offer_accepted(self, listener: int, sock: socket.socket, peer: tuple[str, int]):
+        self.accepted[self.next_id] = sock
+        self.send(frames.accepted_frame(self.next_id, listener, peer, WINDOW))
+        self.next_id += 2
+
+    def _take_answer(self, kind: int, stream_id: int, payload: bytes):
+        sock = self.accepted.pop(stream_id)
+        if kind == frames.OPENED:
+            return self._carry(stream_id, sock, frames.read_opened(payload)[0])
+        if kind != frames.OPEN_FAILED:
+            raise PeerBrokeRules(f'frame of type {kind:#x} for a connection that is offered')
+        reset_socket(sock)
+
+    def _take_service_frame(self, kind: int, stream_id: int, payload: bytes):
+        service = self.services[stream_id]
+        if kind == frames.DATA and isinstance(service, Resolver):
+            service.take(payload)
+        elif kind == frames.FINISH:
+            self.send(frames.frame(frames.FINISH, stream_id))
+        elif kind != frames.RESET and not isinstance(service, Resolver):
+            raise PeerBrokeRules(f'frame of type {kind:#x} for an association or a listener')
+        if kind in (frames.FINISH, frames.RESET):
+            self.services.pop(stream_id).close()
+
+    def handle_datagram(self, stream_id: int, payload: bytes):
+        association = self.services.get(stream_id)
+        if isinstance(association, Association):
+            association.take(payload)
 
     def refuse(self, stream_id: int, code: str):
         self.send(frames.frame(frames.OPEN_FAILED, stream_id, frames.u16(frames.NUMBERS[code])))

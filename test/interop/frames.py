@@ -2,16 +2,19 @@
 
 import socket
 import struct
+from dataclasses import dataclass
 
 HELLO, OPEN, OPENED, OPEN_FAILED, DATA, CREDIT, FINISH, RESET, PING, PONG, GO_AWAY = range(11)
-LINKS = 0x81
+LINKS, DATAGRAM = 0x81, 0x82
+FIRST_IGNORABLE = 0x80
 HEADER_BYTES = 8
-MAX_DATA_BYTES = 65511
-MAY_WAIT = 0x0001
-SEVERAL_LINKS = 0x0002
+MAX_DATA_BYTES, MAX_DATAGRAM_BYTES = 65511, 65500
+MAY_WAIT, SEVERAL_LINKS, DATAGRAMS, SERVICES = 0x0001, 0x0002, 0x0004, 0x0008
 
 IPV4, NAME, IPV6 = 1, 3, 4
-TCP = 1
+TCP, UDP, RESOLVER, TCP_LISTENER, UDP_LISTENER, ACCEPTED = range(1, 7)
+LISTENERS = (TCP_LISTENER, UDP_LISTENER)
+NOWHERE = ('0.0.0.0', 0)
 
 ACKNOWLEDGES, UNNUMBERED, ACKNOWLEDGEMENT_MAY_WAIT = 0x01, 0x02, 0x04
 PLACED, LEAVING, PIECE = 0x08, 0x10, 0x20
@@ -21,11 +24,12 @@ CODES = {
     1: 'bad-frame', 2: 'bad-version', 3: 'bad-stream-id', 4: 'window-exceeded', 5: 'credit-overflow', 6: 'peer-flood',
     7: 'peer-silent', 8: 'out-of-ids', 9: 'wrong-state', 10: 'shutting-down', 11: 'access-removed', 12: 'link-lost',
     13: 'not-connected', 14: 'exit-absent', 15: 'internal', 16: 'too-many-sessions', 17: 'keys-rotated',
-    18: 'overloaded', 19: 'too-many-links', 20: 'bad-record', 21: 'session-unknown', 22: 'session-expired', 23: 'session-gap',
-    24: 'session-closed', 32: 'dial-refused', 33: 'dial-host-unreachable', 34: 'dial-network-unreachable',
-    35: 'dial-not-allowed', 36: 'dial-timed-out', 37: 'dial-name-unknown', 38: 'dial-name-failed',
-    39: 'dial-bad-target', 40: 'dial-busy', 41: 'dial-failed', 42: 'target-reset', 43: 'dial-cancelled',
-    44: 'quota-used',
+    18: 'overloaded', 19: 'too-many-links', 20: 'bad-record', 21: 'session-unknown', 22: 'session-expired',
+    23: 'session-gap', 24: 'session-closed', 32: 'dial-refused', 33: 'dial-host-unreachable',
+    34: 'dial-network-unreachable', 35: 'dial-not-allowed', 36: 'dial-timed-out', 37: 'dial-name-unknown',
+    38: 'dial-name-failed', 39: 'dial-bad-target', 40: 'dial-busy', 41: 'dial-failed', 42: 'target-reset',
+    43: 'dial-cancelled', 44: 'quota-used', 45: 'service-unknown', 46: 'listen-not-allowed', 47: 'listen-in-use',
+    48: 'listen-failed',
 }  # fmt: skip
 NUMBERS = {name: number for number, name in CODES.items()}
 
@@ -62,21 +66,67 @@ def open_raw(stream: int, credit=1000, service=TCP, kind=IPV4, port=80, host=b'\
     return frame(OPEN, stream, struct.pack('>IBBH', credit, service, kind, port) + host)
 
 
-def open_frame(stream: int, host: str, port: int, credit: int) -> bytes:
+def features_for(service: int) -> int:
+    """What the client itself must have offered, because the exit sends it of its own accord."""
+    if service in (UDP, UDP_LISTENER):
+        return DATAGRAMS
+    return SERVICES if service == TCP_LISTENER else 0
+
+
+def encode_host(host: str) -> tuple[int, bytes]:
     for kind, family in ((IPV4, socket.AF_INET), (IPV6, socket.AF_INET6)):
         try:
-            return open_raw(stream, credit, kind=kind, port=port, host=socket.inet_pton(family, host))
-        except OSError:
+            return kind, socket.inet_pton(family, host)
+        except (OSError, ValueError):
             pass
-    return open_raw(stream, credit, kind=NAME, port=port, host=host.encode())
+    return NAME, host.encode()
 
 
-def read_open(payload: bytes) -> tuple[int, str, int]:
-    """Credit, host and port."""
-    credit, _service, kind, port = struct.unpack('>IBBH', payload[:8])
+def decode_host(kind: int, host: bytes) -> str:
     if kind == NAME:
-        return credit, payload[8:].decode(), port
-    return credit, socket.inet_ntop(socket.AF_INET if kind == IPV4 else socket.AF_INET6, payload[8:]), port
+        return host.decode()
+    return socket.inet_ntop(socket.AF_INET if kind == IPV4 else socket.AF_INET6, host)
+
+
+def open_frame(stream: int, host: str, port: int, credit: int, service=TCP) -> bytes:
+    kind, encoded = encode_host(host)
+    return open_raw(stream, credit, service, kind, port, encoded)
+
+
+def accepted_frame(stream: int, listener: int, peer: tuple[str, int], credit: int) -> bytes:
+    kind, encoded = encode_host(peer[0])
+    return open_raw(stream, credit, ACCEPTED, kind, peer[1], u32(listener) + encoded)
+
+
+@dataclass
+class OpenRequest:
+    credit: int
+    service: int
+    host: str
+    port: int
+    listener: int | None  # of an accepted connection
+
+
+def read_open(payload: bytes) -> OpenRequest:
+    credit, service, kind, port = struct.unpack('>IBBH', payload[:8])
+    start = 12 if service == ACCEPTED else 8
+    listener = int.from_bytes(payload[8:12], 'big') if service == ACCEPTED else None
+    return OpenRequest(credit, service, decode_host(kind, payload[start:]), port, listener)
+
+
+def opened(stream: int, credit: int, bound: tuple[str, int] | None = None) -> bytes:
+    """`bound`: of a listener, where it listens."""
+    if bound is None:
+        return frame(OPENED, stream, u32(credit))
+    kind, host = encode_host(bound[0])
+    return frame(OPENED, stream, struct.pack('>IBH', credit, kind, bound[1]) + host)
+
+
+def read_opened(payload: bytes) -> tuple[int, tuple[str, int] | None]:
+    if len(payload) == 4:
+        return int.from_bytes(payload, 'big'), None
+    credit, kind, port = struct.unpack('>IBH', payload[:7])
+    return credit, (decode_host(kind, payload[7:]), port)
 
 
 def reset(stream: int, code: str) -> bytes:
@@ -89,6 +139,25 @@ def credit(stream: int, increment: int) -> bytes:
 
 def go_away(code: int, last_stream: int = 0) -> bytes:
     return frame(GO_AWAY, 0, u16(code) + u32(last_stream))
+
+
+def datagram_address(host: str, port: int) -> bytes:
+    kind, encoded = encode_host(host)
+    length = bytes([len(encoded)]) if kind == NAME else b''
+    return struct.pack('>BH', kind, port) + length + encoded
+
+
+def read_datagram_address(payload: bytes) -> tuple[tuple[str, int], bytes]:
+    """The address, and the content after it."""
+    kind, port = struct.unpack('>BH', payload[:3])
+    start = 4 if kind == NAME else 3
+    end = start + (payload[3] if kind == NAME else {IPV4: 4, IPV6: 16}[kind])
+    return (decode_host(kind, payload[start:end]), port), payload[end:]
+
+
+def datagram(stream: int, content: bytes, address: tuple[str, int] | None = None) -> bytes:
+    """`address`: unless the association is connected."""
+    return frame(DATAGRAM, stream, (datagram_address(*address) if address else b'') + content)
 
 
 def take_frames(buffer: bytearray):

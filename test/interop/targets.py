@@ -1,4 +1,4 @@
-"""TCP targets on loopback."""
+"""Targets on loopback."""
 
 import hashlib
 import socket
@@ -35,6 +35,22 @@ def serve(handle) -> int:
 def echo(connection: socket.socket):
     while data := connection.recv(65536):
         connection.sendall(data)
+
+
+class UdpEcho:
+    """Sends each datagram back, and remembers from where the last one came."""
+
+    def __init__(self, address='127.0.0.1'):
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind((address, 0))
+        self.address = self.sock.getsockname()
+        self.peer: tuple[str, int] | None = None
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            content, self.peer = self.sock.recvfrom(65535)
+            self.sock.sendto(content, self.peer)
 
 
 def source(connection: socket.socket):

@@ -12,6 +12,7 @@ import session_end
 from client_session import ClientSession
 from frames import (
     ACKNOWLEDGEMENT_MAY_WAIT, ACKNOWLEDGES, BEGIN, RESUME, UNNUMBERED, acknowledgement, frame, frame_header,
+    take_frames,
 )  # fmt: skip
 from invites import CLIENT, EXIT, Invite, decode_invite, encode_invite
 from keys import Identity, from_base64url, is_public_key, to_base64url
@@ -125,7 +126,16 @@ FRAMES = {
     'open.ipv4': frames.open_frame(1, '192.0.2.1', 443, CREDIT),
     'open.name': frames.open_frame(3, 'example.org', 80, CREDIT),
     'open.ipv6': frames.open_frame(5, '2001:db8::1', 443, CREDIT),
-    'opened': frame(frames.OPENED, 1, frames.u32(CREDIT)),
+    'open.udp': frames.open_frame(7, *frames.NOWHERE, 0, frames.UDP),
+    'open.udp-connected': frames.open_frame(9, '192.0.2.1', 51820, 0, frames.UDP),
+    'open.resolver': frames.open_frame(11, *frames.NOWHERE, 65536, frames.RESOLVER),
+    'open.tcp-listener': frames.open_frame(13, '127.0.0.1', 8080, 0, frames.TCP_LISTENER),
+    'open.accepted': frames.accepted_frame(2, 13, ('192.0.2.7', 49152), 65536),
+    'opened.listener': frames.opened(13, 0, ('127.0.0.1', 8080)),
+    'datagram.connected': frames.datagram(9, b'ping'),
+    'datagram.ipv4': frames.datagram(7, b'ping', ('192.0.2.1', 53)),
+    'datagram.name': frames.datagram(7, b'ping', ('example.org', 53)),
+    'opened': frames.opened(1, CREDIT),
     'open-failed': frame(frames.OPEN_FAILED, 3, frames.u16(frames.NUMBERS['dial-refused'])),
     'data': frame(frames.DATA, 1, b'ping'),
     'credit': frames.credit(1, 65536),
@@ -144,6 +154,9 @@ RECORDS = {
     'first': b'\0' + FRAMES['hello'] + FRAMES['open.ipv4'],
     'acknowledgement': bytes([ACKNOWLEDGES | UNNUMBERED]) + acknowledgement(1, 1_000_000),
     'may-wait': bytes([ACKNOWLEDGES | ACKNOWLEDGEMENT_MAY_WAIT]) + acknowledgement(1, 1_000_000) + FRAMES['data'],
+    'datagram': bytes([UNNUMBERED]) + FRAMES['datagram.connected'],
+    'datagram.acknowledges': bytes([ACKNOWLEDGES | UNNUMBERED]) + acknowledgement(1, 1_000_000)
+    + FRAMES['datagram.connected'],
     'empty': b'\0',
 }
 
@@ -198,28 +211,74 @@ class PaperLink:
 
 class PaperExit(SessionEnd):
     def handle_frame(self, kind: int, stream: int, payload: bytes):
+        if kind == frames.HELLO:
+            self.peer_features = int.from_bytes(payload[2:4], 'big')
+
+    def handle_datagram(self, stream: int, payload: bytes):
         pass
 
 
-def resumption() -> dict:
-    made: dict[str, bytes] = {}
-    session, exit_ = ClientSession(lambda: None, COUNTING), PaperExit()
-    session.features = frames.MAY_WAIT
-    stream = session.expect_stream(1, CREDIT)
+class PaperEnds:
+    """A client, an exit, and the records that they have made."""
 
-    def say_on(end: SessionEnd, name: str, *content: bytes) -> bytes:
+    def __init__(self):
+        self.made: dict[str, bytes] = {}
+        self.client, self.exit = ClientSession(lambda: None, COUNTING), PaperExit()
+        self.client.features = self.exit.features = frames.MAY_WAIT | frames.DATAGRAMS | frames.SERVICES
+        self.client.link, self.exit.link = PaperLink('a.client', self.made), PaperLink('a.exit', self.made)
+        self.hello = frames.hello(features=self.client.features, max_streams=1024)
+
+    def say_on(self, end: SessionEnd, name: str, *content: bytes) -> bytes:
+        return self._written(end, name, lambda: end.send(*content))
+
+    def say_datagrams(self, end: SessionEnd, name: str, *content: bytes) -> bytes:
+        return self._written(end, name, lambda: end.send_datagrams(*content))
+
+    def acknowledge(self, end: SessionEnd) -> bytes:
+        return self._written(end, 'acknowledgement', end.acknowledge)
+
+    def _written(self, end: SessionEnd, name: str, write) -> bytes:
         end.link.label = name
-        end.send(*content)
-        return made[f'{end.link.name}.{name}']
+        write()
+        return self.made[f'{end.link.name}.{name}']
 
-    def take(end: SessionEnd, record: bytes, when: int):
+    def take(self, end: SessionEnd, record: bytes, when: int):
         session_end.microseconds = lambda: when
         end.take_record(record)
 
-    session.link, exit_.link = PaperLink('a.client', made), PaperLink('a.exit', made)
+
+def datagrams() -> dict:
+    ends = PaperEnds()
+    client, exit_, made, take = ends.client, ends.exit, ends.made, ends.take
+    client.expect_stream(7, 0)
+    take(exit_, ends.say_on(client, '1', ends.hello), 20_000)
+    take(client, ends.say_on(exit_, '1', ends.hello), 30_000)
+    take(exit_, ends.say_on(client, '2', FRAMES['open.udp']), 35_000)
+    take(exit_, ends.say_datagrams(client, '3', FRAMES['datagram.ipv4']), 40_000)
+    take(client, ends.say_on(exit_, '2', frames.opened(7, 0)), 50_000)
+    take(exit_, ends.say_datagrams(client, '4', FRAMES['datagram.ipv4']), 55_000)
+    take(exit_, ends.say_on(client, '5', FRAMES['ping']), 60_000)
+    take(client, ends.acknowledge(exit_), 65_000)
+    assert client.acknowledged == 3 and not client.unacknowledged
+
+    made['b.client.request'] = frames.request(RESUME, COUNTING, client.received)
+    made['b.exit.answer'] = frames.answer(0, exit_.received)
+    client.move_to(PaperLink('b.client', made), exit_.received)
+    exit_.move_to(PaperLink('b.exit', made), client.received)
+    take(exit_, ends.say_datagrams(client, '1', FRAMES['datagram.ipv4']), 80_000)
+    take(exit_, ends.say_on(client, '2', frame(frames.FINISH, 7)), 90_000)
+    take(client, ends.acknowledge(exit_), 100_000)
+    assert client.acknowledged == 4 and not client.unacknowledged
+    return {f'datagrams.{name}': content for name, content in made.items()}
+
+
+def resumption() -> dict:
+    ends = PaperEnds()
+    session, exit_, made, say_on, take = ends.client, ends.exit, ends.made, ends.say_on, ends.take
+    stream = session.expect_stream(1, CREDIT)
     made['a.client.request'], made['a.exit.answer'] = frames.request(BEGIN, COUNTING, 0), frames.answer(0)
-    take(exit_, say_on(session, '1', FRAMES['hello'], FRAMES['open.ipv4']), 20_000)
-    take(session, say_on(exit_, '1', FRAMES['hello'], FRAMES['opened']), 30_000)
+    take(exit_, say_on(session, '1', ends.hello, FRAMES['open.ipv4']), 20_000)
+    take(session, say_on(exit_, '1', ends.hello, FRAMES['opened']), 30_000)
     take(exit_, say_on(session, '2', FRAMES['data']), 50_000)
     # Both of these are lost.
     say_on(exit_, '2', frame(frames.DATA, 1, b'pong'))
@@ -234,8 +293,7 @@ def resumption() -> dict:
     take(exit_, made['b.client.3'], 900_000)
     take(session, made['b.exit.2'], 940_000)
     take(session, say_on(exit_, '3', FRAMES['finish']), 950_000)
-    links[0].label = 'acknowledgement'
-    session.acknowledge()
+    ends.acknowledge(session)
     assert stream.received == b'pong' and stream.is_finished
     return {f'resume.{name}': content for name, content in made.items()}
 
@@ -281,6 +339,7 @@ def control() -> dict:
 
 def all_vectors() -> dict:
     made = keys() | invites() | tickets() | http() | control() | resumption() | several_links()
+    made |= datagrams()
     made |= {f'frame.{name}': value for name, value in FRAMES.items()}
     made |= {f'record.{name}': value for name, value in RECORDS.items()}
     for prefix, suite in (('chachapoly', CHACHAPOLY), ('aesgcm', AES_GCM)):
@@ -305,10 +364,28 @@ def what_cannot_be_read(page: dict[str, str]) -> list[str]:
         'invite.client.text': decode_invite(page['invite.client.text']).me.secret == CLIENT_SECRET,
         'invite.exit.text': decode_invite(page['invite.exit.text']).role == EXIT,
         'invite.without-role.text': decode_invite(page['invite.without-role.text']).role is None,
-        'invite.pinned.text': decode_invite(page['invite.pinned.text']).pins == [bytes.fromhex(page['invite.pinned.pin'])],
+        'invite.pinned.text': decode_invite(page['invite.pinned.text']).pins
+        == [bytes.fromhex(page['invite.pinned.pin'])],
     }
+    checks |= {f'frame.{name}': holds for name, holds in frames_read(page).items()}
     refused = {name: not is_public_key(bytes.fromhex(key)) for name, key in page.items() if name.startswith('refused')}
     return [name for name, holds in (checks | refused).items() if not holds]
+
+
+def frames_read(page: dict[str, str]) -> dict[str, bool]:
+    def payload(name: str) -> bytes:
+        (_kind, _stream, content), = take_frames(bytearray.fromhex(page[f'frame.{name}']))
+        return content
+
+    accepted = frames.OpenRequest(65536, frames.ACCEPTED, '192.0.2.7', 49152, 13)
+    return {
+        'open.udp': frames.read_open(payload('open.udp')) == frames.OpenRequest(0, frames.UDP, '0.0.0.0', 0, None),
+        'open.accepted': frames.read_open(payload('open.accepted')) == accepted,
+        'opened': frames.read_opened(payload('opened')) == (CREDIT, None),
+        'opened.listener': frames.read_opened(payload('opened.listener')) == (0, ('127.0.0.1', 8080)),
+        'datagram.ipv4': frames.read_datagram_address(payload('datagram.ipv4')) == (('192.0.2.1', 53), b'ping'),
+        'datagram.name': frames.read_datagram_address(payload('datagram.name')) == (('example.org', 53), b'ping'),
+    }
 
 
 with open(sys.argv[1], encoding='utf-8') as file:

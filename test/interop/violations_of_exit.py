@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import frames
 from exit_session import ExitSession
 from frames import (
-    ACKNOWLEDGES, CREDIT, DATA, FINISH, OPEN_FAILED, OPENED, PING, RESET, UNNUMBERED, acknowledgement, answer,
+    ACKNOWLEDGES, CREDIT, DATA, DATAGRAM, FINISH, OPEN_FAILED, OPENED, PING, RESET, UNNUMBERED, acknowledgement, answer,
     code_name, frame, hello, open_raw, u16, u32,
 )  # fmt: skip
 from keys import Identity
@@ -49,7 +49,34 @@ def message(payload: bytes, **options):
     return lambda session, _: session.link.ws.send(payload, **options)
 
 
+def in_datagrams(make):
+    """These frames in a record with flag 02."""
+    return lambda session, stream: session.send_datagrams(*make(stream))
+
+
+def opened_at(*content: int):
+    """OPENED with this after its credit."""
+    return frames_for(lambda n: [frame(OPENED, n, u32(1000) + bytes(content))])
+
+
+TO_NOWHERE = frame(DATAGRAM, 999, b'x')
 IN_SESSION = [
+    OfExit('§7.1', 'OPEN of an exit for no listener', 'OPEN_FAILED dial-cancelled, goes on',
+           sends(frames.accepted_frame(2, 1001, ('127.0.0.1', 80), 0))),
+    OfExit('§7.1', 'OPEN of an exit for a TCP connection in the place of a listener', 'OPEN_FAILED dial-cancelled, goes on',
+           frames_for(lambda n: [frames.accepted_frame(2, n, ('127.0.0.1', 80), 0)])),
+    OfExit('§7.1', 'OPEN of an exit with service 6 and a cut address', 'OPEN_FAILED dial-not-allowed, goes on',
+           sends(open_raw(2, service=frames.ACCEPTED))),
+    OfExit('§7', 'OPEN of an exit with service 2', 'OPEN_FAILED dial-not-allowed, goes on',
+           sends(open_raw(2, service=frames.UDP))),
+    OfExit('§7.1', 'a cut DATAGRAM of an exit', 'GO_AWAY bad-record', in_datagrams(lambda n: [TO_NOWHERE[:8]])),
+    OfExit('§7.1', 'DATA of an exit in a record with flag 02', 'GO_AWAY bad-record',
+           in_datagrams(lambda n: [frame(DATA, n, b'x')])),
+    OfExit('§7.1', 'datagrams of an exit for a TCP connection and for no stream', 'goes on',
+           in_datagrams(lambda n: [TO_NOWHERE, frame(DATAGRAM, n, b'x')])),
+    OfExit('§4', 'DATAGRAM of an exit in a numbered record', 'goes on', frames_for(lambda n: [frame(DATAGRAM, n, b'x')])),
+    OfExit('§4', 'OPENED of 12 bytes', 'GO_AWAY bad-frame', opened_at(1, 0, 80, 127, 0, 0, 1, 0), 'open'),
+    OfExit('§4', 'OPENED of a TCP connection with an address', 'goes on', opened_at(1, 0, 80, 127, 0, 0, 1), 'open'),
     OfExit('§7', 'OPEN of an exit with an even id', 'OPEN_FAILED dial-not-allowed, goes on', sends(open_raw(2))),
     OfExit('§7', 'OPEN of an exit with an odd id', 'GO_AWAY bad-stream-id', sends(open_raw(1001))),
     OfExit('§7', 'OPENED twice', 'GO_AWAY wrong-state', frames_for(lambda n: [frame(OPENED, n, u32(5))])),

@@ -6,8 +6,8 @@ import frames
 import targets
 from client_session import ClientSession, Stream
 from frames import (
-    ACKNOWLEDGEMENT_MAY_WAIT, ACKNOWLEDGES, CREDIT, DATA, FINISH, GO_AWAY, HELLO, IPV6, MAX_DATA_BYTES, NAME, OPENED,
-    OPEN_FAILED, PING, PONG, RESET, UNNUMBERED, acknowledgement, frame, frame_header, open_raw, u16, u32, u48,
+    ACKNOWLEDGEMENT_MAY_WAIT, ACKNOWLEDGES, CREDIT, DATA, DATAGRAM, FINISH, GO_AWAY, HELLO, IPV6, MAX_DATA_BYTES, NAME,
+    OPENED, OPEN_FAILED, PING, PONG, RESET, UNNUMBERED, acknowledgement, frame, frame_header, open_raw, u16, u32, u48,
 )  # fmt: skip
 from link import Connector
 from report import invite_of_environment
@@ -80,7 +80,7 @@ def repeated(act, count: int):
 
 def numbered_by_hand(flags: int):
     def act(session: ClientSession):
-        session.sent += 1
+        session.count_by_hand()
         session.link.send(bytes([flags]))
 
     return act
@@ -112,7 +112,8 @@ def records_swapped(session: ClientSession):
 
 
 def largest_content(session: ClientSession):
-    session.link.send(bytes([UNNUMBERED]) + bytes(LARGEST_CONTENT - 1))
+    session.until(lambda: session.peer_features is not None)
+    session.send_datagrams(frame(0x83, 0, bytes(LARGEST_CONTENT - 9)))
 
 
 def message(payload: bytes, **options):
@@ -127,7 +128,8 @@ def in_fragments(count: int):
     """A record of so many bytes, each a fragment of its own."""
 
     def act(session: ClientSession):
-        record = session.link.sealer.seal(bytes([UNNUMBERED]) + bytes(count - TAG_BYTES - 1))
+        session.count_by_hand()
+        record = session.link.sealer.seal(b'\0' + frame(0x83, 0, bytes(count - TAG_BYTES - 9)))
         for at in range(count):
             opcode = BINARY if at == 0 else CONTINUATION
             session.link.ws.send(record[at:at + 1], opcode, final=at == count - 1)
@@ -151,7 +153,6 @@ RECORDS = [
     Violation('§10', 'more acknowledged than was sent', 'GO_AWAY bad-record', says(b'\x03' + u48(1000) + bytes(4))),
     Violation('§3.1', 'less acknowledged than before', 'goes on', acknowledge_less),
     Violation('§13', 'as many no-op records as everyone may send', 'goes on', repeated(sends(), NO_OPS)),
-    Violation('§3.1', 'frames in an unnumbered record', 'goes on', says(bytes([UNNUMBERED]) + frame(0x0B, 0))),
     Violation('§3.1', 'an unnumbered record with nothing in it', 'goes on', says(bytes([UNNUMBERED]))),
     Violation('§3.1', 'flag 04 with flag 02', 'goes on', says(bytes([UNNUMBERED | ACKNOWLEDGEMENT_MAY_WAIT]))),
     Violation('§9', 'a flood of numbered records without frames', 'GO_AWAY peer-flood', repeated(sends(), NO_OP_FLOOD)),
@@ -258,7 +259,7 @@ def too_many_streams(session: ClientSession) -> str:
 OPENS = [
     Violation('§4', 'OPEN without a host', 'GO_AWAY bad-frame', sends(open_raw(1, host=b''))),
     Violation('§4', 'OPEN of 264 bytes', 'GO_AWAY bad-frame', sends(open_raw(1, kind=NAME, host=b'a' * 256))),
-    Violation('§4', 'OPEN of service 2', 'failed dial-bad-target, goes on', answer_to(open_raw(1, service=2))),
+    Violation('§4', 'OPEN of service 7', 'failed dial-bad-target, goes on', answer_to(open_raw(1, service=7))),
     Violation('§4', 'OPEN of service 0', 'failed dial-bad-target, goes on', answer_to(open_raw(1, service=0))),
     Violation('§4', 'OPEN of kind 2', 'failed dial-bad-target, goes on', answer_to(open_raw(1, kind=2))),
     Violation('§4', 'OPEN of an IPv4 address of 5 bytes', 'failed dial-bad-target, goes on',
@@ -386,6 +387,105 @@ CREDITS = [
               on_stream(lambda s: [frame(DATA, s.id)] * NO_OP_FLOOD)),
 ]  # fmt: skip
 
+# Services: the client has offered what they need, unless a row says otherwise
+
+
+def in_datagrams(*content: bytes):
+    """These frames in a record with flag 02, after the HELLO of the exit."""
+
+    def act(session: ClientSession):
+        session.until(lambda: session.peer_features is not None)
+        session.send_datagrams(*content)
+
+    return act
+
+
+def associated(make, port: int = 0):
+    """Frames that `make` makes for an association, in a record with flag 02."""
+
+    def act(session: ClientSession):
+        stream = session.open_service(frames.UDP, '127.0.0.1', port)
+        session.send_datagrams(*make(stream.id))
+
+    return act
+
+
+def on_association(make):
+    """The same in a numbered record."""
+
+    def act(session: ClientSession):
+        session.send(*make(session.open_service(frames.UDP).id))
+
+    return act
+
+
+def with_flags(flags: int):
+    return says(bytes([UNNUMBERED | flags]) + frame(DATAGRAM, 1))
+
+
+def to_tcp(session: ClientSession):
+    session.send_datagrams(frames.datagram(session.open(ECHO).id, b'x'))
+
+
+def after_finish(session: ClientSession):
+    stream = session.open_service(frames.UDP)
+    session.finish(stream)
+    session.send_datagram(stream, b'x', ('127.0.0.1', 9))
+
+
+TO_NOWHERE = frame(DATAGRAM, 99, b'x')
+SERVICES = [
+    Violation('§7.1', 'a cut header in a record with flag 02', 'GO_AWAY bad-record', in_datagrams(TO_NOWHERE[:7])),
+    Violation('§7.1', 'a cut DATAGRAM', 'GO_AWAY bad-record', in_datagrams(TO_NOWHERE, TO_NOWHERE[:8])),
+    Violation('§7.1', 'PING in a record with flag 02', 'GO_AWAY bad-record', in_datagrams(frame(PING, 0, bytes(8)))),
+    Violation('§7.1', 'type 0x7f in a record with flag 02', 'GO_AWAY bad-record', in_datagrams(frame(0x7F, 0))),
+    Violation('§7.1', 'type 0x83 in a record with flag 02', 'goes on', in_datagrams(frame(0x83, 0), TO_NOWHERE)),
+    Violation('§7.1', 'DATAGRAM without a stream', 'GO_AWAY bad-record', in_datagrams(frame(DATAGRAM, 0, b'x'))),
+    Violation('§7.1', 'DATAGRAM with stream 2^31', 'GO_AWAY bad-record', in_datagrams(frame(DATAGRAM, 2**31))),
+    Violation('§7.1', 'DATAGRAM of 65,500 bytes', 'goes on', in_datagrams(frame(DATAGRAM, 99, bytes(65500)))),
+    Violation('§7.1', 'DATAGRAM of 65,501 bytes', 'GO_AWAY bad-record',
+              in_datagrams(frame(DATAGRAM, 99, bytes(65501)))),
+    Violation('§3.1', 'flag 08 with flag 02', 'GO_AWAY bad-record', with_flags(0x08)),
+    Violation('§3.1', 'flag 10 with flag 02', 'GO_AWAY bad-record', with_flags(0x10)),
+    Violation('§3.1', 'flag 20 with flag 02', 'GO_AWAY bad-record', with_flags(0x20)),
+    Violation('§7.1', 'a datagram of a stream that is unknown', 'goes on', in_datagrams(TO_NOWHERE)),
+    Violation('§7.1', 'a datagram of a TCP connection', 'goes on', to_tcp),
+    Violation('§7.1', 'a datagram of an association that is closed', 'goes on', after_finish),
+    Violation('§7.1', 'a datagram with a cut address', 'goes on',
+              associated(lambda n: [frame(DATAGRAM, n, b'\1\0\1')])),
+    Violation('§7.1', 'a datagram with an address of kind 2', 'goes on',
+              associated(lambda n: [frame(DATAGRAM, n, b'\2\0\1abcd')])),
+    Violation('§7.1', 'a datagram to a port 0', 'goes on',
+              associated(lambda n: [frames.datagram(n, b'x', ('127.0.0.1', 0))])),
+    Violation('§7.1', 'a datagram to a name with a zero', 'goes on',
+              associated(lambda n: [frames.datagram(n, b'x', ('a\0b.example', 9))])),
+    Violation('§7.1', 'a datagram to where nothing listens', 'goes on',
+              associated(lambda n: [frames.datagram(n, b'x')] * 3, port=1)),
+    Violation('§7.1', '5,000 datagrams that are dropped', 'goes on', repeated(in_datagrams(TO_NOWHERE), 5000)),
+    Violation('§4', 'DATAGRAM in a numbered record', 'goes on', on_association(lambda n: [frame(DATAGRAM, n, b'x')])),
+    Violation('§7.1', 'DATA for an association', 'GO_AWAY window-exceeded',
+              on_association(lambda n: [frame(DATA, n, b'x')])),
+    Violation('§7.1', 'empty DATA for an association', 'goes on', on_association(lambda n: [frame(DATA, n)])),
+    Violation('§7.1', 'CREDIT for an association', 'goes on', on_association(lambda n: [frames.credit(n, 300)])),
+    Violation('§7', 'a second FINISH of an association', 'GO_AWAY wrong-state',
+              on_association(lambda n: [frame(FINISH, n)] * 2)),
+    Violation('§7.1', 'OPEN of service 6 by a client', 'failed dial-bad-target, goes on',
+              answer_to(frames.accepted_frame(1, 1, ('127.0.0.1', 80), 0))),
+    Violation('§7.1', 'OPEN of service 2 to a port', 'open, goes on', answer_to(open_raw(1, 0, frames.UDP, port=9))),
+    Violation('§7.1', 'OPEN of service 2 with credit', 'open, goes on', answer_to(open_raw(1, 9, frames.UDP, port=9))),
+    Violation('§7.1', 'OPEN of service 2 to what is not allowed', 'failed dial-not-allowed, goes on',
+              answer_to(open_raw(1, 0, frames.UDP, port=9, host=b'\xc0\0\2\1'))),
+    Violation('§7.1', 'OPEN of service 4 where it may not listen', 'failed listen-not-allowed, goes on',
+              answer_to(open_raw(1, 0, frames.TCP_LISTENER, port=0, host=bytes(4)))),
+    Violation('§7.1', 'OPEN of service 5 where it may not listen', 'failed listen-not-allowed, goes on',
+              answer_to(open_raw(1, 0, frames.UDP_LISTENER, port=0, host=bytes(4)))),
+]  # fmt: skip
+WITHOUT_OFFER = [
+    Violation('§7.1', f'OPEN of service {service} by a client that has not offered what it needs',
+              'failed dial-bad-target, goes on', answer_to(open_raw(1, 0, service, port=0)))
+    for service in (frames.UDP, frames.TCP_LISTENER, frames.UDP_LISTENER)
+]  # fmt: skip
+
 # The end
 
 
@@ -417,5 +517,7 @@ def observe(violation: Violation, session: ClientSession):
 
 for row in HELLOS:
     observe(row, bare())
-for row in [*RECORDS, *FRAMES, *OPENS, *STATES, *CREDITS, *GO_AWAYS]:
+for row in [*RECORDS, *FRAMES, *OPENS, *STATES, *CREDITS, *GO_AWAYS, *WITHOUT_OFFER]:
     observe(row, ClientSession(connect).begin())
+for row in SERVICES:
+    observe(row, ClientSession(connect).begin(frames.DATAGRAMS | frames.SERVICES))
