@@ -17,7 +17,6 @@ const ASKER_IDLE_MS = 120_000;
 const NOTE_AGAIN_MS = 1_000;
 
 interface Asker {
-  readonly key: string;
   /** As the socket writes it. */
   readonly address: string;
   readonly from: Target;
@@ -78,7 +77,7 @@ export class UdpListenerFlow implements Flow {
     const now = this.now();
     let asker = this.askers.get(key);
     if (asker === undefined || now - asker.notedAt >= NOTE_AGAIN_MS) {
-      asker = { key, address, from: asker?.from ?? targetOf(address, port), notedAt: now };
+      asker = { address, from: asker?.from ?? targetOf(address, port), notedAt: now };
       this.askers.set(key, asker);
     }
     this.association.deliver(bytes, asker.from);

@@ -2,6 +2,7 @@
  * Associations (docs/protocol.md §7.1): takes the offers, and gives each a place, a flow with its sockets, and an end.
  * Where datagrams may go is decided by target-finder.ts.
  */
+import { setMaxListeners } from 'node:events';
 import type { Clock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { type IpBytes, sameIp } from '../../net/ip.ts';
@@ -45,6 +46,8 @@ export class Associations {
     const association = new OpenAssociation({ clock: this.clock });
     if (!this.places.enter(offer.peer, association, this.clock.now()))
       throw new WstunError('dial-busy', 'too many associations');
+    // Each name that is looked up has a listener on it.
+    setMaxListeners(0, offer.signal);
     let flow: Flow | undefined;
     try {
       flow = await this.openFlow(offer, association);
