@@ -182,6 +182,15 @@ describe('datagrams beside others', () => {
     expect(Math.max(...flow.arrived)).toBeLessThan(300);
   });
 
+  it('a flow finds the rate of a path that is short and fast within a second, from nothing', () => {
+    const path = new DatagramPath({ bytesPerMs: 50_000, oneWayMs: 0.2 });
+    path.run(500);
+    const flow = new Flow(path);
+    flow.every(0.1, 1_200, 500, 3_000);
+    path.run(3_500);
+    expect(flow.delays.slice(10_000)).not.toContain(undefined);
+  });
+
   it('a call beside four uploads waits for no more than a frame of theirs', () => {
     const path = new DatagramPath(USUAL);
     path.run(500);

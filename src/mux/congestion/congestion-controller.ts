@@ -151,8 +151,9 @@ export class CongestionController {
     if (bytesPerMs === 0) return FIRST_DATAGRAM_BYTES;
     if (isBulk && this.probe.isDraining(now)) return this.path.emptyBytes();
     const { minRttMs } = this.delay;
-    const steadyMs = Math.max(minRttMs + DATAGRAM_QUEUE_MS, DATAGRAM_ROUND_TRIPS * minRttMs);
-    const busyMs = this.startup.isActive ? DATAGRAM_STARTUP_ROUND_TRIPS * minRttMs : steadyMs;
+    const roundTrips = this.startup.isActive ? DATAGRAM_STARTUP_ROUND_TRIPS : DATAGRAM_ROUND_TRIPS;
+    // On a short path an acknowledgement takes longer than the way: with less in flight the rate could not grow.
+    const busyMs = Math.max(minRttMs + DATAGRAM_QUEUE_MS, roundTrips * minRttMs);
     return Math.min(this.urgentWindow(), Math.max(LEAST_DATAGRAM_BYTES, bytesPerMs * busyMs));
   }
 

@@ -40,6 +40,9 @@ const MAY_WAIT_SHARE = 1 / 2;
 /** Control frames and quiet streams may go so much beyond the congestion window, or one frame if that is more. */
 const URGENT_BYTES = 4 * 1024;
 
+/** A record of datagrams that takes longer on the path, ms, must fit into the window. */
+const LONG_RECORD_MS = 20;
+
 export interface Outgoing {
   readonly link: SessionLink;
   readonly message: readonly Piece[];
@@ -204,8 +207,8 @@ export class LinkSender {
     const spareBytes = window - congestion.inFlightBytes;
     if (spareBytes <= 0) return undefined;
     const { frameBytes, recordBytes } = this.sizesOf(link);
-    // Where a record is most of the window, one that goes beyond it would delay the next by as much.
-    const isTight = window < 2 * recordBytes;
+    // Where a record takes long, one that goes beyond the window would delay the next by as much.
+    const isTight = recordBytes > (congestion.deliveryRate ?? 0) * LONG_RECORD_MS;
     const room = {
       maxBytes: isTight ? Math.min(recordBytes, spareBytes) : recordBytes,
       mayExceed: !isTight || congestion.inFlightBytes === 0,
@@ -240,7 +243,7 @@ export class LinkSender {
     if (mux.isOver || (inFlightBytes < congestion.window(now) && this.mayKeepMore)) {
       const pieces = mux.pollRecord(now, recordBytes, frameBytes);
       if (pieces !== undefined) return this.sendNew(link, pieces, undefined, now);
-      congestion.onAppLimited();
+      if (!mux.hasDatagrams) congestion.onAppLimited();
       return undefined;
     }
     if (!mux.hasUrgent || !this.mayPass(link, frameBytes) || !this.mayKeepMore) return undefined;
