@@ -144,7 +144,8 @@ export class FrameReceiver implements FrameHandler {
   /** What belongs to no association is dropped: it may have ended meanwhile. */
   private handleDatagram(id: number, payload: Buffer): void {
     const stream = this.parts.streams.get(id);
-    if (stream?.datagrams === undefined || stream.phase === 'opening' || stream.finishReceived) return;
+    if (stream?.datagrams === undefined || stream.phase === 'opening') return;
+    if (stream.finishReceived || stream.resetWanted) return;
     const isPlain = isConnected(stream.service, stream.target);
     const addressed = isPlain ? undefined : readAddress(payload);
     if (!isPlain && addressed === undefined) return;

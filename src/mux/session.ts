@@ -356,6 +356,8 @@ export class MuxSession {
     }
     streams.dropAllUnread();
     scheduler.clear();
+    if (this.parts.hasDatagrams) this.parts.datagrams.clear();
+    this.ending.clear();
     events.push({ type: 'ended', fault });
   }
 

@@ -6,10 +6,13 @@ import type { SessionLink } from './session-link.ts';
 const PAUSE_MS = 1_000;
 
 export class DatagramLink {
-  private link: SessionLink | undefined;
-  private usedAt = Number.NEGATIVE_INFINITY;
+  /** @param link the only one so far: its datagrams may be on their way */
+  constructor(
+    private link: SessionLink | undefined,
+    private usedAt: number,
+  ) {}
 
-  /** The same one for as long as it may carry frames and is used; undefined where none is free now. */
+  /** The one that is in use, for as long as it may carry frames; undefined where none is free now. */
   choose(
     links: readonly SessionLink[],
     isUsable: (link: SessionLink) => boolean,
@@ -18,8 +21,12 @@ export class DatagramLink {
     const { link } = this;
     const isKept = link !== undefined && links.includes(link) && now - this.usedAt < PAUSE_MS;
     // One that is only full for a moment is waited for.
-    if (!isKept || !(link.isFull || isUsable(link))) this.link = fastestLink(links, now, isUsable);
+    return isKept && (link.isFull || isUsable(link)) ? link : fastestLink(links, now, isUsable);
+  }
+
+  /** Datagrams go out by it. */
+  use(link: SessionLink, now: number): void {
+    this.link = link;
     this.usedAt = now;
-    return this.link;
   }
 }

@@ -123,7 +123,7 @@ export class LinkSender {
     this.links = this.links.concat(link);
     if (this.links.length < 2) return;
     this.several ??= {
-      datagrams: new DatagramLink(),
+      datagrams: new DatagramLink(this.links[0], now),
       order: new RecordOrder(this.kept.lastNumber),
       copies: new LateCopies(),
       quiet: new QuietLink(),
@@ -299,7 +299,9 @@ export class LinkSender {
   private pollDatagramsOfSeveral({ datagrams }: Several, now: number, isLast: boolean): Outgoing | undefined {
     if (!this.mux.hasDatagrams) return undefined;
     const link = datagrams.choose(this.links, isUsable, now);
-    return link && !link.isFull ? this.pollDatagrams(link, now, isLast) : undefined;
+    const outgoing = link && !link.isFull ? this.pollDatagrams(link, now, isLast) : undefined;
+    if (outgoing !== undefined) datagrams.use(outgoing.link, now);
+    return outgoing;
   }
 
   private hasOther(link: SessionLink): boolean {

@@ -44,6 +44,10 @@ describe('A session over several links', () => {
       const having = (conditions: Conditions) => all.filter(({ plan }) => plan.conditions === conditions);
       for (const { plan, placedRecords, seed } of all)
         if (plan.withoutLinks !== undefined) expect({ seed, placedRecords }).toEqual({ seed, placedRecords: 0 });
+      const total = (what: string) => all.reduce((sum, { counts }) => sum + (counts.get(what) ?? 0), 0);
+      // None came twice or altered, and by one link none overtakes another: the ends look at each (linked-end.ts).
+      expect(total('datagrams')).toBeGreaterThan(10 * all.length);
+      expect(total('datagrams out of order')).toBeLessThan(0.03 * total('datagrams'));
       // For want of memory, links are dropped that have no fault.
       const clean = having('clean').filter(({ counts }) => !counts.has('no room'));
       for (const { sentBytes, newBytes, seed } of clean)

@@ -6,6 +6,8 @@
 import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../../../src/mux/config.ts';
 import type { MuxEvent } from '../../../src/mux/events.ts';
 import { MuxSession } from '../../../src/mux/session.ts';
+import { UNSPECIFIED } from '../../../src/protocol/services.ts';
+import { DatagramCheck } from './datagram-check.ts';
 import type { LoggedFrame } from './frame-log.ts';
 import { kept, NOTHING } from './mux-internals.ts';
 import { TARGET } from './mux-peer.ts';
@@ -31,6 +33,8 @@ function bytesOf(side: Side, id: number, start: number, length: number): Buffer 
 
 interface RigStream {
   readonly id: number;
+  /** An association: it has datagrams, and no bytes. */
+  readonly association: DatagramCheck | undefined;
   phase: 'opening' | 'offered' | 'open' | 'over';
   written: number;
   received: number;
@@ -77,6 +81,24 @@ export class RigEnd {
       check(['dial-busy', 'shutting-down'].includes(opened.refused), `refused: ${opened.refused}`);
   }
 
+  /** An association whose datagrams have addresses, if the peer has said by now that it has any. */
+  associate(): void {
+    const opened = this.session.open(UNSPECIFIED, this.clock.now, { service: 'udp' });
+    if ('stream' in opened) this.add(opened.stream, 'opening', true);
+  }
+
+  /** A datagram of so many bytes, at least 4, by an association that may be opening. */
+  sendDatagram(index: number, length: number): void {
+    const stream = this.pick(
+      index,
+      ({ association, phase, finished }) =>
+        association !== undefined && phase !== 'offered' && phase !== 'over' && !finished,
+    );
+    if (stream?.association === undefined) return;
+    const content = stream.association.next(this.side, length);
+    this.session.sendDatagram(stream.id, content, TARGET, this.clock.now);
+  }
+
   accept(index: number): void {
     const stream = this.pick(index, ({ phase }) => phase === 'offered');
     if (!stream) return;
@@ -92,7 +114,10 @@ export class RigEnd {
   }
 
   write(index: number, length: number): void {
-    const stream = this.pick(index, ({ phase, finished }) => phase === 'open' && !finished);
+    const stream = this.pick(
+      index,
+      ({ phase, finished, association }) => phase === 'open' && !finished && association === undefined,
+    );
     if (!stream) return;
     const bytes = bytesOf(this.side, stream.id, stream.written, length);
     stream.written += length;
@@ -186,7 +211,7 @@ export class RigEnd {
   private handle(event: MuxEvent): void {
     if (event.type === 'ended') throw new Error(`broken: honest ends never end a session: ${event.fault}`);
     if (!('stream' in event)) return;
-    if (event.type === 'offer') return this.add(event.stream, 'offered');
+    if (event.type === 'offer') return this.add(event.stream, 'offered', event.request.service === 'udp');
     const stream = this.streams.get(event.stream);
     check(stream !== undefined && stream.phase !== 'over', `${event.type} for a stream that is over`);
     this.handleOf(stream, event);
@@ -199,6 +224,8 @@ export class RigEnd {
         return;
       case 'data':
         return this.receive(stream, event.bytes);
+      case 'datagram':
+        return this.receiveDatagram(stream, event.content);
       case 'finish':
         check(stream.received === this.writtenByPeer(stream.id), 'a clean end comes when all has come');
         stream.peerFinished = true;
@@ -229,15 +256,27 @@ export class RigEnd {
     stream.unconsumed += bytes.length;
   }
 
+  private receiveDatagram({ association, id }: RigStream, content: Uint8Array): void {
+    check(association !== undefined, 'datagrams are of associations');
+    association.receive(this.peer.side, content);
+    this.handleReceived(id, association);
+  }
+
+  /** For what else must hold. */
+  protected handleReceived(_id: number, association: DatagramCheck): void {
+    check(!association.isReordered, 'one link does not reorder datagrams');
+  }
+
   private writtenByPeer(id: number): number | undefined {
     const stream = this.peer.streams.get(id);
     return stream?.finished ? stream.written : undefined;
   }
 
-  private add(id: number, phase: 'opening' | 'offered'): void {
+  private add(id: number, phase: 'opening' | 'offered', isAssociation = false): void {
+    const association = isAssociation ? new DatagramCheck(id) : undefined;
     const start = { written: 0, received: 0, unconsumed: 0, finished: false, finishSent: false };
     const end = { peerFinished: false, failed: false };
-    this.streams.set(id, { id, phase, ...start, ...end });
+    this.streams.set(id, { id, association, phase, ...start, ...end });
   }
 
   /** Both directions are complete: nothing more may come. */

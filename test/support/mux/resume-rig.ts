@@ -57,7 +57,8 @@ export class ResumingEnd extends RigEnd {
     const decoded = decodeRecordHeader(message);
     if (decoded === undefined) throw new Error('broken: every record has a header');
     if (!decoded.header.isNumbered) {
-      this.bareAcknowledgements += 1;
+      const hasFrames = message.reduce((sum, { length }) => sum + length, 0) > decoded.bytes;
+      if (!hasFrames) this.bareAcknowledgements += 1;
       return;
     }
     this.newestMayWait = decoded.header.mayWait;

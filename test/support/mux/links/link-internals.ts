@@ -15,7 +15,7 @@ interface Inside {
 }
 
 interface InsideLink {
-  readonly inFlight: readonly { readonly part: RecordPart }[];
+  readonly inFlight: readonly { readonly part: RecordPart | undefined; readonly length: number }[];
   readonly first: number;
 }
 
@@ -42,7 +42,8 @@ export function unackedParts(session: ResumableSession): readonly RecordPart[] {
     .filter((part) => !part.isAcked && !part.record.isAcked);
 }
 
-export function inFlightOn(link: SessionLink): readonly RecordPart[] {
+/** Without a part: datagrams. */
+export function inFlightOn(link: SessionLink): InsideLink['inFlight'] {
   const { inFlight, first } = link as unknown as InsideLink;
-  return inFlight.slice(first).map(({ part }) => part);
+  return inFlight.slice(first);
 }

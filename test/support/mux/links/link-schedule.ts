@@ -20,6 +20,7 @@ const FINISH_MS = 45_000;
 const SETTLE_MS = 5_000;
 const IDLE_MS = 40_000;
 const ATTEND_MS = 20;
+const DATAGRAM_SEEDS = 7_000_000;
 
 /** Which links there are. */
 export type Conditions = 'clean' | 'lossy' | 'faulty';
@@ -134,6 +135,7 @@ class Schedule {
     for (let i = 0; i < plan.operations; i++) time.at(random.below(plan.activeMs), () => this.operate());
     for (let i = 0; i < plan.faults; i++) time.at(random.below(plan.activeMs), () => this.breakSomething());
     for (let i = 0; i < 4; i++) time.at(random.below(plan.activeMs), () => world.want(1 + random.below(8)));
+    this.planDatagrams();
     this.attend();
     time.run(plan.activeMs);
     world.endFaults();
@@ -161,6 +163,23 @@ class Schedule {
     for (const { counts } of world.ends)
       for (const [what, count] of counts) all.set(what, (all.get(what) ?? 0) + count);
     return all;
+  }
+
+  /** In half of the schedules. They have numbers of their own, so that all else is as without them. */
+  private planDatagrams(): void {
+    const random = prng(this.seed + DATAGRAM_SEEDS);
+    const { world, plan } = this;
+    if (random.chance(0.5)) return;
+    for (let i = 0; i < 3; i++) world.time.at(random.below(plan.activeMs), () => world.client.associate());
+    for (let i = random.below(80); i > 0; i--) {
+      const [index, count, bytes] = [random.below(8), 1 + random.below(10), 4 + random.below(random.pick([60, 1_400]))];
+      const end = random.pick(world.ends);
+      // As calls and games do; some at once.
+      const everyMs = random.pick([0, 20]);
+      const at = random.below(plan.activeMs);
+      for (let nth = 0; nth < count; nth++)
+        world.time.at(at + nth * everyMs, () => this.call(end, () => end.sendDatagram(index, bytes)));
+    }
   }
 
   // ── programs ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ import type { SessionLink } from '../../../../src/mux/links/session-link.ts';
 import { ResumableSession } from '../../../../src/mux/resumable-session.ts';
 import { decodeRecordHeader } from '../../../../src/protocol/record-header.ts';
 import { owned } from '../cuts.ts';
+import type { DatagramCheck } from '../datagram-check.ts';
 import { inside } from '../mux-internals.ts';
 import { RigEnd, type Side } from '../mux-rig.ts';
 import { heldBytes, inFlightOn, newestNumber, unackedParts } from './link-internals.ts';
@@ -20,6 +21,8 @@ import type { VirtualTime } from './virtual-time.ts';
 /** No turn of an honest session sends more messages than this. */
 const MOST_OF_TURN = 10_000;
 const MAX_RECORD_BYTES = 65_519;
+/** Afterwards nothing is on its way that another link could overtake. */
+const PAUSE_MS = 1_000;
 /** Records without frames, which keep links open, are sent whatever is kept. */
 const PINGS = 64;
 
@@ -59,6 +62,8 @@ export class LinkedEnd extends RigEnd {
   /** What has happened, and how often. */
   readonly counts = new Map<string, number>();
   private newest = 0;
+  /** By which datagrams went last, and when. */
+  private datagramLink: { readonly state: SessionLink; readonly at: number } | undefined;
   private isTurnPlanned = false;
   private wakesAt = Number.POSITIVE_INFINITY;
 
@@ -210,7 +215,7 @@ export class LinkedEnd extends RigEnd {
       check(carrier !== undefined, 'only links of the session carry it');
       const bytes = owned(Buffer.concat(message));
       releaseAll(message);
-      this.note(bytes);
+      this.note(bytes, state);
       const { link } = carrier;
       const hasRoom = link.from(this.side).send(bytes.length, () => this.peerEnd.handleMessage(link, bytes));
       state.isFull = !hasRoom;
@@ -223,12 +228,12 @@ export class LinkedEnd extends RigEnd {
     return this.peer as LinkedEnd;
   }
 
-  private note(message: Buffer): void {
+  private note(message: Buffer, state: SessionLink): void {
     const decoded = decodeRecordHeader([message]);
     check(decoded !== undefined, 'records are well formed');
     const { header, bytes } = decoded;
     this.sentMessages += 1;
-    if (!header.isNumbered) return;
+    if (!header.isNumbered) return message.length > bytes ? this.noteDatagrams(state) : undefined;
     this.sentBytes += message.length - bytes;
     const newest = newestNumber(this.resumable);
     if (newest > this.newest) this.newBytes += message.length - bytes;
@@ -236,6 +241,23 @@ export class LinkedEnd extends RigEnd {
     const isForLinks = header.placement !== undefined || header.piece !== undefined || header.isLast === true;
     if (isForLinks) this.placedRecords += 1;
     check(!isForLinks || this.resumable.mux.mayHaveLinks, 'placed records only where both ends know them');
+  }
+
+  /** Datagrams keep to a link: no other one overtakes it. */
+  private noteDatagrams(state: SessionLink): void {
+    this.count('records of datagrams');
+    const { datagramLink: before, time } = this;
+    this.datagramLink = { state, at: time.now };
+    if (before === undefined || before.state === state) return;
+    const mayChange =
+      !this.resumable.links.includes(before.state) || !isUsable(before.state) || time.now - before.at >= PAUSE_MS;
+    check(mayChange, 'datagrams go by another link only where theirs may carry no more, or after a pause');
+    this.count('datagrams by another link');
+  }
+
+  protected override handleReceived(_id: number, association: DatagramCheck): void {
+    this.count('datagrams');
+    if (association.isReordered) this.count('datagrams out of order');
   }
 
   /** As SessionDriver: both ends go on without them. */
@@ -278,9 +300,9 @@ export class LinkedEnd extends RigEnd {
     for (const link of this.resumable.links) {
       if (link.isStalled) this.count('turns with a late link');
       let bytes = 0;
-      for (const part of inFlightOn(link)) {
-        bytes += part.length;
-        if (!link.isStalled) copies.set(part, (copies.get(part) ?? 0) + 1);
+      for (const { part, length } of inFlightOn(link)) {
+        bytes += length;
+        if (part !== undefined && !link.isStalled) copies.set(part, (copies.get(part) ?? 0) + 1);
       }
       check(link.congestion.inFlightBytes === bytes, `bytes in flight: ${link.congestion.inFlightBytes}, not ${bytes}`);
     }
@@ -290,4 +312,9 @@ export class LinkedEnd extends RigEnd {
       check(count > 0 || part.isQueued, 'what is not on its way waits to be sent again');
     }
   }
+}
+
+/** Its queue being full is no reason: that lasts for a moment. */
+function isUsable({ isUnwanted, isPeerLeaving, isStalled, isSpent }: SessionLink): boolean {
+  return !isUnwanted && !isPeerLeaving && !isStalled && !isSpent;
 }
