@@ -4,9 +4,9 @@ import { DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
 import { RetransmitMemory } from '../../src/mux/links/retransmit-store.ts';
 import { MuxSession } from '../../src/mux/session.ts';
 import { encodeRecordHeader, type Placement, type RecordHeader } from '../../src/protocol/record-header.ts';
-import { kept } from '../support/mux/mux-internals.ts';
+import { kept, waitingDatagramBytes } from '../support/mux/mux-internals.ts';
 import { OneLinkSession } from '../support/mux/one-link-session.ts';
-import { wire } from '../support/mux/wire.ts';
+import { frame, wire } from '../support/mux/wire.ts';
 import { type Prng, prng } from '../support/prng.ts';
 
 const seed = 20261124;
@@ -156,5 +156,94 @@ describe('10,000 mutated sequences of placed records', () => {
     expect(ended).toBeGreaterThan(1_000);
     expect(ended).toBeLessThan(7_000);
     expect(received).toBeGreaterThan(20_000);
+  });
+});
+
+/** Ends of sessions that have associations 1 (datagrams with addresses) and 3 (connected), and a TCP connection 5. */
+const ASSOCIATIONS = [1, 3, 5];
+
+function openWith(stream: number, service: number, port: number): Buffer {
+  return frame(1, stream, Buffer.from([0, 0, 0, 0, service, 1, port >> 8, port & 0xff, 192, 0, 2, 1]));
+}
+
+function datagramFrame(random: Prng): Buffer {
+  const stream = random.pick([1, 1, 3, 3, 5, 7, 99]);
+  const address = random.pick([
+    '0100350a000001',
+    '04003520010db8000000000000000000000001',
+    '030035016e',
+    '',
+    '02003500',
+  ]);
+  const content = Buffer.alloc(random.below(random.pick([10, 1_400])), 7);
+  return frame(0x82, stream, Buffer.concat([Buffer.from(stream === 3 ? '' : address, 'hex'), content]));
+}
+
+/** What a client sends that mixes datagrams with the rest, some of which nobody may send. */
+function mixedRecord(random: Prng): Buffer {
+  const acknowledged = random.chance(0.3)
+    ? { position: random.below(random.chance(0.02) ? 40 : 2), receivedUs: random.below(2 ** 32) }
+    : undefined;
+  const isNumbered = random.chance(0.3);
+  const header = encodeRecordHeader({ isNumbered, mayWait: random.chance(0.2), acknowledged });
+  const others = [wire.ping(), frame(0x90, 3), frame(0x81, 0, Buffer.alloc(5)), wire.data(5, Buffer.alloc(20))];
+  const frames = Array.from({ length: random.below(5) }, () =>
+    isNumbered || random.chance(0.02) ? random.pick(others) : datagramFrame(random),
+  );
+  return mutatedSeldom(Buffer.concat([header, ...frames]), random);
+}
+
+function mutatedSeldom(record: Buffer, random: Prng): Buffer {
+  if (!random.chance(0.03)) return record;
+  record[random.below(record.length)] = random.below(256);
+  return random.chance(0.3) ? record.subarray(0, random.below(record.length + 1)) : record;
+}
+
+describe('10,000 mutated sequences of datagrams', () => {
+  /** An exit that sends each datagram back, perhaps often, to where it came from. */
+  function echo(session: OneLinkSession, random: Prng, now: number): number {
+    let count = 0;
+    for (let event = session.mux.pollEvent(); event; event = session.mux.pollEvent()) {
+      if (event.type !== 'datagram') continue;
+      count += 1;
+      for (let copies = random.below(3); copies > 0; copies--)
+        session.mux.sendDatagram(event.stream, Buffer.from(event.content), event.address, now);
+    }
+    return count;
+  }
+
+  function begin(): OneLinkSession {
+    const session = OneLinkSession.of({ role: 'exit' });
+    session.attach(0, 0, 0);
+    const opens = [openWith(1, 2, 0), openWith(3, 2, 53), openWith(5, 1, 80)];
+    session.receive([Buffer.concat([Uint8Array.of(0), wire.hello(1024, 1, 0x000f), ...opens])], 0);
+    for (const id of ASSOCIATIONS) session.mux.accept(id, 0);
+    return session;
+  }
+
+  it('mutated datagrams never throw, are bounded while they wait, and leave nothing when the session ends', () => {
+    const random = prng(seed);
+    let ended = 0;
+    let datagrams = 0;
+    for (let round = 0; round < 10_000; round++) {
+      const session = begin();
+      for (let now = 0; now < 200; now += 10) {
+        session.receive([mixedRecord(random)], now);
+        datagrams += echo(session, random, now);
+        if (random.chance(0.05)) session.attach(session.link?.lastSent ?? 0, session.received, now);
+        for (let polls = random.below(4); polls > 0 && session.poll(now) !== undefined; polls--);
+        if (waitingDatagramBytes(session.mux) > 2 * 257 * KIB) throw new Error(`too much waits: round ${round}`);
+      }
+      if (session.mux.isOver) ended += 1;
+      else session.mux.fail('session-closed');
+      session.mux.sendDatagram(3, Buffer.alloc(10), undefined, 200);
+      const { streams, committed } = kept(session.mux);
+      const isClean = streams === 0 && committed === 0 && waitingDatagramBytes(session.mux) === 0;
+      if (!isClean || session.mux.hasDatagrams) throw new Error(`something is left: seed ${seed}, round ${round}`);
+    }
+    // The mutations must neither end all sessions nor none.
+    expect(ended).toBeGreaterThan(1_000);
+    expect(ended).toBeLessThan(9_000);
+    expect(datagrams).toBeGreaterThan(50_000);
   });
 });

@@ -2,8 +2,16 @@
 import type { LazyMap, LazySet } from '../../../src/mux/lazy-collections.ts';
 import type { MuxSession } from '../../../src/mux/session.ts';
 
+interface Stream {
+  sendCredit: number;
+  granted: number;
+  held: number;
+  queue: { bytes: number };
+  readonly datagrams: { readonly bytes: number } | undefined;
+}
+
 interface Streams {
-  readonly live: LazyMap<number, { sendCredit: number; granted: number; held: number; queue: { bytes: number } }>;
+  readonly live: LazyMap<number, Stream>;
   readonly unread: LazyMap<number, unknown>;
   readonly unreleased: LazySet<number>;
   lastLocalId: number;
@@ -50,6 +58,11 @@ export function kept(session: MuxSession): Kept {
     credit: writer.pendingCredit.size,
     events: events.events.length,
   };
+}
+
+/** Of all associations that are open. */
+export function waitingDatagramBytes(session: MuxSession): number {
+  return [...inside(session).streams.live.values()].reduce((sum, { datagrams }) => sum + (datagrams?.bytes ?? 0), 0);
 }
 
 export const NOTHING: Kept = {
