@@ -9,6 +9,7 @@ import { browserCommand } from './commands/browser.ts';
 import { clientCommand } from './commands/client.ts';
 import { completionsCommand } from './commands/completions.ts';
 import { configCommand } from './commands/config.ts';
+import { connectCommand } from './commands/connect.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { envCommand } from './commands/env.ts';
 import { exitCommand } from './commands/exit.ts';
@@ -104,7 +105,8 @@ export function buildProgram(args: readonly string[]): Command {
     .enablePositionalOptions()
     .addHelpText('after', PROGRAM_EXAMPLES);
   const commands = [
-    ...[clientCommand, runCommand, browserCommand, vpnCommand, envCommand, profilesCommand, forgetCommand],
+    ...[clientCommand, runCommand, browserCommand, vpnCommand, connectCommand, envCommand],
+    ...[profilesCommand, forgetCommand],
     ...[statusCommand, pingCommand, doctorCommand],
     ...[relayCommand, exitCommand, accessCommand, keysCommand, configCommand, quickstartCommand],
     ...[helpCommand, explainCommand, completionsCommand, manCommand, versionCommand],

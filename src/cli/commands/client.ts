@@ -128,7 +128,7 @@ Examples:
 Programs that use the proxy:
   curl -x socks5h://127.0.0.1:1080 https://example.org/
   git -c http.proxy=socks5h://127.0.0.1:1080 clone https://…
-  ssh -o ProxyCommand='nc -X 5 -x 127.0.0.1:1080 %h %p' host
+  ssh -o ProxyCommand='wstun connect %h %p' host
   chromium --user-data-dir=/tmp/wstun-browser \\
     --proxy-server=socks5://127.0.0.1:1080
   Firefox: Settings, Network Settings: SOCKS v5 host 127.0.0.1, port 1080,
