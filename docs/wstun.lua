@@ -1,5 +1,5 @@
 -- Wireshark dissector for wstun, in the form without encryption: the records and the frame stream of docs/protocol.md §3 to §5
--- in binary WebSocket messages.
+-- and §7.1 in binary WebSocket messages.
 --
 -- A session is sealed unless the client was started with --encryption off, which it is allowed over wss:// alone: to read one, give
 -- Wireshark the TLS keys (NODE_OPTIONS=--tls-keylog=FILE at the client, preference tls.keylog_file). Sealed records show as data.
@@ -22,7 +22,10 @@ local MAX_PAYLOAD_BYTES = 65511
 local FIRST_IGNORABLE_TYPE = 0x80
 
 local HELLO, OPEN, OPENED, OPEN_FAILED, DATA = 0x00, 0x01, 0x02, 0x03, 0x04
-local CREDIT, FINISH, RESET, PING, PONG, GO_AWAY, LINKS = 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x81
+local CREDIT, FINISH, RESET, PING, PONG, GO_AWAY, LINKS, DATAGRAM = 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x81, 0x82
+
+local UDP, UDP_LISTENER, ACCEPTED = 2, 5, 6
+local IPV4, NAME, IPV6 = 1, 3, 4
 
 local type_names = {
   [HELLO] = 'HELLO',
@@ -37,13 +40,14 @@ local type_names = {
   [PONG] = 'PONG',
   [GO_AWAY] = 'GO_AWAY',
   [LINKS] = 'LINKS',
+  [DATAGRAM] = 'DATAGRAM',
 }
 
 -- Least and greatest length of the payload, and whether the frame concerns a stream.
 local shapes = {
   [HELLO] = { 8, 1024, false },
   [OPEN] = { 9, 263, true },
-  [OPENED] = { 4, 4, true },
+  [OPENED] = { 4, 23, true },
   [OPEN_FAILED] = { 2, 2, true },
   [DATA] = { 0, MAX_PAYLOAD_BYTES, true },
   [CREDIT] = { 4, 4, true },
@@ -53,6 +57,7 @@ local shapes = {
   [PONG] = { 8, 8, false },
   [GO_AWAY] = { 6, 6, false },
   [LINKS] = { 5, 5, false },
+  [DATAGRAM] = { 0, 65500, true },
 }
 
 -- src/errors.ts; a test holds the two together.
@@ -94,10 +99,21 @@ local codes = {
   [42] = 'target-reset',
   [43] = 'dial-cancelled',
   [44] = 'quota-used',
+  [45] = 'service-unknown',
+  [46] = 'listen-not-allowed',
+  [47] = 'listen-in-use',
+  [48] = 'listen-failed',
 }
 
-local services = { [1] = 'TCP connection' }
-local kinds = { [1] = 'IPv4 address', [3] = 'name', [4] = 'IPv6 address' }
+local services = {
+  [1] = 'TCP connection',
+  [UDP] = 'UDP association',
+  [3] = 'DNS resolver',
+  [4] = 'TCP listener',
+  [UDP_LISTENER] = 'UDP listener',
+  [ACCEPTED] = 'accepted connection',
+}
+local kinds = { [IPV4] = 'IPv4 address', [NAME] = 'name', [IPV6] = 'IPv6 address' }
 
 local f = {
   flags = ProtoField.uint8('wstun.record.flags', 'Flags', base.HEX),
@@ -122,6 +138,8 @@ local f = {
   port = ProtoField.uint16('wstun.port', 'Port', base.DEC),
   host = ProtoField.bytes('wstun.host', 'Host'),
   target = ProtoField.string('wstun.target', 'Target'),
+  address = ProtoField.string('wstun.address', 'Address'),
+  listener = ProtoField.uint32('wstun.listener', 'Stream of the listener', base.DEC),
   code = ProtoField.uint16('wstun.code', 'Code', base.DEC, codes),
   data = ProtoField.bytes('wstun.data', 'Data'),
   opaque = ProtoField.bytes('wstun.opaque', 'Opaque'),
@@ -141,9 +159,11 @@ local tcp_stream = Field.new('tcp.stream')
 -- By connection: is it wstun? By connection and direction: the beginning of a frame that has not come whole, and whether
 -- the frame stream is lost. By packet and position in it: what the record was to be read behind, for later passes.
 local known, directions, records
+-- By connection and stream, of an association: whether its datagrams have addresses.
+local addressed
 
 function wstun.init()
-  known, directions, records = {}, {}, {}
+  known, directions, records, addressed = {}, {}, {}, {}
 end
 
 local function connection()
@@ -153,12 +173,35 @@ end
 
 -- ── one frame ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-local function target_of(body)
-  local kind, port, host = body(5, 1):uint(), body(6, 2):uint(), body(8)
-  if kind == 1 and host:len() == 4 then return tostring(host:ipv4()) .. ':' .. port end
-  if kind == 4 and host:len() == 16 then return '[' .. tostring(host:ipv6()) .. ']:' .. port end
-  if kind == 3 then return host:string() .. ':' .. port end
+local function host_and_port(kind, port, host)
+  if kind == IPV4 and host:len() == 4 then return tostring(host:ipv4()) .. ':' .. port end
+  if kind == IPV6 and host:len() == 16 then return '[' .. tostring(host:ipv6()) .. ']:' .. port end
+  if kind == NAME then return host:string() .. ':' .. port end
   return 'malformed'
+end
+
+-- Adds kind, port and host, which stand there, and what they say together.
+local function add_address(tree, field, body, at, host)
+  tree:add(f.kind, body(at, 1))
+  tree:add(f.port, body(at + 1, 2))
+  tree:add(f.host, host)
+  local text = host_and_port(body(at, 1):uint(), body(at + 1, 2):uint(), host)
+  tree:add(field, body(at), text):set_generated()
+  return text
+end
+
+-- The address at the start of a datagram: where its host begins, and how long that is. Nothing if it is cut or unknown.
+local function datagram_host(body)
+  if body:len() < 4 then return nil end
+  local kind = body(0, 1):uint()
+  local start = kind == NAME and 4 or 3
+  local size = kind == NAME and body(3, 1):uint() or (kind == IPV4 and 4) or (kind == IPV6 and 16) or 0
+  if size == 0 or body:len() < start + size then return nil end
+  return start, size
+end
+
+local function key_of(stream)
+  return connection() .. '/' .. stream
 end
 
 local function code_name(code)
@@ -173,17 +216,31 @@ local payloads = {
     tree:add(f.max_streams, body(4, 4))
     return 'version ' .. body(0, 2):uint() .. ', max streams ' .. body(4, 4):uint()
   end,
-  [OPEN] = function(body, tree)
+  [OPEN] = function(body, tree, stream)
+    local service = body(4, 1):uint()
     tree:add(f.credit, body(0, 4))
     tree:add(f.service, body(4, 1))
-    tree:add(f.kind, body(5, 1))
-    tree:add(f.port, body(6, 2))
-    tree:add(f.host, body(8))
-    local target = target_of(body)
-    tree:add(f.target, body(5), target):set_generated()
-    return target .. ', credit ' .. body(0, 4):uint()
+    local host = 8
+    local of = ''
+    if service == ACCEPTED and body:len() > 12 then
+      tree:add(f.listener, body(8, 4))
+      of = ' of #' .. body(8, 4):uint()
+      host = 12
+    end
+    local target = add_address(tree, f.target, body, 5, body(host))
+    if service == UDP or service == UDP_LISTENER then
+      addressed[key_of(stream)] = service == UDP_LISTENER or body(6, 2):uint() == 0
+    end
+    local what = service == 1 and '' or (services[service] or ('service ' .. service)) .. of .. ' '
+    return what .. target .. ', credit ' .. body(0, 4):uint()
   end,
   [OPENED] = function(body, tree)
+    tree:add(f.credit, body(0, 4))
+    local credit = 'credit ' .. body(0, 4):uint()
+    if body:len() == 4 then return credit end
+    return 'at ' .. add_address(tree, f.address, body, 4, body(7)) .. ', ' .. credit
+  end,
+  [CREDIT] = function(body, tree)
     tree:add(f.credit, body(0, 4))
     return 'credit ' .. body(0, 4):uint()
   end,
@@ -210,12 +267,22 @@ local payloads = {
     return body(0, 1):uint() .. ' wanted, ' .. body(1, 4):uint() .. ' bytes each'
   end,
 }
-payloads[CREDIT] = payloads[OPENED]
+payloads[DATAGRAM] = function(body, tree, stream)
+  -- Of a session that was resumed, OPEN was on another connection.
+  local start, size
+  if addressed[key_of(stream)] then start, size = datagram_host(body) end
+  if not start then return payloads[DATA](body, tree) end
+  local address = add_address(tree, f.address, body, 0, body(start, size))
+  local rest = body:len() - start - size
+  if rest > 0 then tree:add(f.data, body(start + size)) end
+  return address .. ' ' .. rest .. ' bytes'
+end
 payloads[RESET] = payloads[OPEN_FAILED]
 payloads[PONG] = payloads[PING]
 
-local function is_well_formed(type, length, stream)
-  if stream > 0x7fffffff then return false end
+local function is_well_formed(type, length, stream, numbered)
+  if stream > 0x7fffffff or not numbered and type < FIRST_IGNORABLE_TYPE then return false end
+  if type == OPENED and length > 4 and length ~= 11 and length ~= 23 then return false end
   local shape = shapes[type]
   if not shape then return type >= FIRST_IGNORABLE_TYPE and length <= MAX_PAYLOAD_BYTES end
   return length >= shape[1] and length <= shape[2] and (stream > 0) == shape[3]
@@ -235,7 +302,7 @@ local function dissect_frame(range, tree)
   branch:add(f.length, range(1, 3))
   branch:add(f.stream, range(4, 4))
   local payload = payloads[type]
-  local said = payload and length > 0 and payload(range(HEADER_BYTES, length), branch) or nil
+  local said = payload and length > 0 and payload(range(HEADER_BYTES, length), branch, stream) or nil
   local text = summary(type, stream, said)
   branch:set_text('wstun ' .. text)
   return text
@@ -272,7 +339,8 @@ local function dissect_placement(tvb, branch, at, flags, said)
   table.insert(said, 'piece at ' .. tvb(piece, 2):uint() .. ' of ' .. tvb(piece + 2, 2):uint())
 end
 
--- Shows what stands before the frames. Returns its length, or nothing if it is no header; and whether whole frames follow.
+-- Shows what stands before the frames. Returns its length, or nothing if it is no header; and what follows: the frame
+-- stream (`numbered`), frames of this record alone (`datagrams`), or a piece of a record.
 local function dissect_header(tvb, root, said)
   local flags = tvb(0, 1):uint()
   local acknowledges, numbered = has(flags, ACKNOWLEDGES), not has(flags, UNNUMBERED)
@@ -288,19 +356,20 @@ local function dissect_header(tvb, root, said)
     table.insert(said, 'ack ' .. tostring(tvb(1, 6):uint64()))
   end
   if has(flags, PLACED) then dissect_placement(tvb, branch, acknowledges and 11 or 1, flags, said) end
-  return length, numbered and not has(flags, PIECE)
+  return length, has(flags, PIECE) and 'piece' or numbered and 'numbered' or 'datagrams'
+end
+
+local function dissect_malformed(range, tree, said)
+  tree:add(wstun, range, 'wstun malformed frame'):add_proto_expert_info(malformed)
+  table.insert(said, 'malformed')
 end
 
 -- Reads whole frames from `range`. Returns where what is left begins, or nothing when a frame is malformed.
-local function dissect_frames(range, tree, said)
+local function dissect_frames(range, tree, said, numbered)
   local at, size = 0, range:len()
   while size - at >= HEADER_BYTES do
     local type, length, stream = range(at, 1):uint(), range(at + 1, 3):uint(), range(at + 4, 4):uint()
-    if not is_well_formed(type, length, stream) then
-      tree:add(wstun, range(at), 'wstun malformed frame'):add_proto_expert_info(malformed)
-      table.insert(said, 'malformed')
-      return nil
-    end
+    if not is_well_formed(type, length, stream, numbered) then return dissect_malformed(range(at), tree, said) end
     if size - at < HEADER_BYTES + length then break end
     table.insert(said, dissect_frame(range(at, HEADER_BYTES + length), tree))
     at = at + HEADER_BYTES + length
@@ -326,13 +395,17 @@ function wstun.dissector(tvb, pinfo, root)
   if before.lost then return tvb:len() end
 
   local said = {}
-  local header, numbered = dissect_header(tvb, root, said)
+  local header, following = dissect_header(tvb, root, said)
   if not header then
     directions[direction] = { lost = true }
     return tvb:len()
   end
-  if not numbered or header == tvb:len() then
+  if following ~= 'numbered' or header == tvb:len() then
     directions[direction] = before
+    if following == 'datagrams' and header < tvb:len() then
+      local rest = dissect_frames(tvb(header), root, said, false)
+      if rest and header + rest < tvb:len() then dissect_malformed(tvb(header + rest), root, said) end
+    end
     pinfo.cols.info = table.concat(said, ', ')
     return tvb:len()
   end
@@ -343,7 +416,7 @@ function wstun.dissector(tvb, pinfo, root)
     whole:append(range:bytes())
     range = whole:tvb('wstun frames continued')()
   end
-  local rest = dissect_frames(range, root, said)
+  local rest = dissect_frames(range, root, said, true)
   if not rest then
     directions[direction] = { lost = true }
   elseif rest < range:len() then

@@ -16,6 +16,7 @@ import type { Target } from '../../src/tunnel/stream/stream.ts';
 import { faultOfPromise } from '../support/faults.ts';
 import { startLinkServer } from '../support/links/websocket-pair.ts';
 import { FIRST_LINK } from '../support/mux/session-pairs.ts';
+import { readVectors } from '../support/mux/vectors.ts';
 import { frame, wire } from '../support/mux/wire.ts';
 import { ipTarget } from '../support/net/targets.ts';
 import { dissect, fieldIn, framesIn, startCapture } from '../support/programs/capture.ts';
@@ -289,6 +290,49 @@ it('docs/wstun.lua shows what records of several links say of their place', asyn
   expect(await fieldIn(file, 'wstun.record.offset')).toEqual(['100']);
   expect(await fieldIn(file, 'wstun.links')).toEqual(['3']);
   expect(await dissect(file, '-V')).toContain('LINKS 3 wanted, 16384 bytes each');
+});
+
+it('docs/wstun.lua shows services, where a listener listens, and datagrams with their addresses', async () => {
+  const file = join(await tempDir(), 'services.pcap');
+  const { bytes } = readVectors('docs/protocol.md');
+  const unnumbered = encodeRecordHeader({ isNumbered: false, mayWait: false, acknowledged: undefined });
+  const datagrams = ['connected', 'ipv4', 'name'].map((name) => bytes(`frame.datagram.${name}`));
+  const unknown = frame(0x82, 99, Buffer.from('?'));
+  await captured(file, async (dial) => {
+    const opens = ['udp', 'udp-connected', 'resolver', 'tcp-listener', 'accepted'].map((name) =>
+      bytes(`frame.open.${name}`),
+    );
+    await exchangeMessages(await dial(), [
+      [NUMBERED, wire.hello(), ...opens, bytes('frame.opened.listener')],
+      [bytes('record.datagram.acknowledges')],
+      // In the middle of a frame of the frame stream.
+      [NUMBERED, wire.data(1, Buffer.alloc(8)).subarray(0, 9)],
+      [unnumbered, ...datagrams, unknown],
+      [NUMBERED, wire.data(1, Buffer.alloc(8)).subarray(9)],
+      [unnumbered, wire.ping()],
+      [unnumbered, unknown.subarray(0, 8)],
+    ]);
+  });
+  expect(await fieldIn(file, 'wstun.service')).toEqual(['2', '2', '3', '4', '6']);
+  expect(await fieldIn(file, 'wstun.listener')).toEqual(['13']);
+  expect(await fieldIn(file, 'wstun.address')).toEqual(['127.0.0.1:8080', '192.0.2.1:53', 'example.org:53']);
+  const ping = Buffer.from('ping').toString('hex');
+  const data = [ping, ping, ping, ping, Buffer.from('?').toString('hex'), '0'.repeat(16)];
+  expect(await fieldIn(file, 'wstun.data')).toEqual(data);
+  for (const options of [[], ['-2']]) {
+    const tree = await dissect(file, '-V', ...options);
+    for (const text of [
+      'OPEN #7 UDP association 0.0.0.0:0, credit 0',
+      'OPEN #11 DNS resolver 0.0.0.0:0, credit 65536',
+      'OPEN #2 accepted connection of #13 192.0.2.7:49152, credit 65536',
+      'OPENED #13 at 127.0.0.1:8080, credit 0',
+      'DATAGRAM #9 4 bytes',
+      'DATAGRAM #7 192.0.2.1:53 4 bytes',
+      'DATAGRAM #7 example.org:53 4 bytes',
+    ])
+      expect(tree).toContain(`wstun ${text}\n`);
+    expect(tree.match(/wstun malformed frame/g)).toHaveLength(2);
+  }
 });
 
 it('docs/wstun.lua knows the codes of src/errors.ts', () => {
