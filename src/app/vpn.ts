@@ -5,6 +5,7 @@
 import { lookup as systemLookup } from 'node:dns/promises';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { systemClock, type Timer } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -23,6 +24,9 @@ import { OutsideResolver } from '../vpn/outside-resolver.ts';
 import { restore, Setup } from '../vpn/setup.ts';
 import { findTunProgram, startTunProgram, type TunProgram } from '../vpn/tun-program.ts';
 import type { Client, ClientOptions } from './client.ts';
+
+/** Whether the rules are still there. A look costs some milliseconds. */
+const LOOK_EVERY_MS = 5_000;
 
 type VpnHooks = Required<Pick<ClientOptions, 'lookup' | 'beforeDial'>>;
 
@@ -80,6 +84,7 @@ class RunningVpn implements Vpn {
   private own: VpnClient | undefined;
   private program: TunProgram | undefined;
   private isClosing = false;
+  private timer: Timer | undefined;
 
   constructor(private readonly options: VpnOptions) {}
 
@@ -101,6 +106,7 @@ class RunningVpn implements Vpn {
     );
     await this.setup.noteProgram(this.program.pid);
     for (const address of facts.around) await this.refuseLoop(address);
+    this.watchRules(this.setup);
     this.ended = this.untilOver(this.own.client, this.program);
     this.ended.catch(() => {});
   }
@@ -111,11 +117,23 @@ class RunningVpn implements Vpn {
 
   async close(): Promise<void> {
     this.isClosing = true;
+    systemClock.clearTimeout(this.timer);
     // While the program still runs, nothing leaves the machine by a route that is not there any more.
     await this.setup?.undo();
     await this.program?.end();
     await this.own?.close();
     this.resolver.close();
+  }
+
+  private watchRules(setup: Setup): void {
+    this.timer = systemClock.setTimeout(() => {
+      void setup.repair().then((wasNeeded) => {
+        if (wasNeeded)
+          this.options.logger.warn({}, 'another program had deleted routing rules of wstun vpn; they are there again');
+        if (!this.isClosing) this.watchRules(setup);
+      });
+    }, LOOK_EVERY_MS);
+    this.timer.unref();
   }
 
   private async untilOver(client: Client, program: TunProgram): Promise<never> {

@@ -141,6 +141,16 @@ function words(text: string): Command {
   return [program, ...args];
 }
 
+export function isRule(each: Change): boolean {
+  return each.kind === 'command' && each.run[2] === 'rule';
+}
+
+/** @param line of `ip rule` */
+export function isOurRule(line: string): boolean {
+  const priority = Number(/^(\d+):/.exec(line)?.[1]);
+  return priority >= PRIORITY.relay && priority <= PRIORITY.all;
+}
+
 /** For a person who wants to run them. */
 export function describeChange(each: Change): string {
   return each.kind === 'command' ? each.run.join(' ') : `echo '${each.after.trim()}' > ${each.path}`;

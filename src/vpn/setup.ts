@@ -6,12 +6,24 @@ import { readFileSync } from 'node:fs';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { StateDir } from '../state/state-dir.ts';
-import { type Change, passAround, planVpn, RESOLV_CONF, type VpnFacts } from './changes.ts';
+import {
+  type Change,
+  type Command,
+  isOurRule,
+  isRule,
+  passAround,
+  planVpn,
+  RESOLV_CONF,
+  type VpnFacts,
+} from './changes.ts';
 import type { Machine } from './machine.ts';
 
 const FILE = 'vpn.json';
 /** Addresses around the tunnel. A relay behind many, which change for weeks, has that of the longest ago removed. */
 const MAX_AROUND = 256;
+
+const LIST_IPV4: Command = ['ip', '-4', 'rule'];
+const LIST_IPV6: Command = ['ip', '-6', 'rule'];
 
 /** A process, and when it began: the kernel gives a number again. */
 interface ProcessMark {
@@ -77,6 +89,23 @@ export class Setup {
     });
   }
 
+  /**
+   * Makes rules again that another program has deleted, as services that set up networks do. @returns whether there were
+   * any; what is missing of them lets packets go around the tunnel
+   */
+  repair(): Promise<boolean> {
+    return this.inTurn(async () => {
+      const { ipv6 } = this.facts;
+      const commands = ipv6 === 'absent' ? [LIST_IPV4] : [LIST_IPV4, LIST_IPV6];
+      const listed = this.isMade ? await Promise.all(commands.map((command) => this.machine.ask(command))) : [];
+      const rules = planVpn(this.facts).filter(isRule);
+      // What cannot be listed is left alone.
+      if (listed.length === 0 || listed.includes(undefined) || countOurs(listed) >= rules.length) return false;
+      for (const rule of rules) await this.machine.make(rule).catch(() => {});
+      return true;
+    });
+  }
+
   /** Must not outlive this process. */
   noteProgram(pid: number): Promise<void> {
     return this.inTurn(async () => {
@@ -122,6 +151,10 @@ export async function restore(state: StateDir, machine: Machine, logger: Logger)
   await state.remove(FILE);
   logger.info({}, 'the routes were restored that a killed wstun vpn had left');
   return content !== undefined;
+}
+
+function countOurs(listed: readonly (string | undefined)[]): number {
+  return listed.flatMap((text) => text?.split('\n') ?? []).filter(isOurRule).length;
 }
 
 /** The last change first; each has no effect where it was not made. */

@@ -16,10 +16,11 @@ import { startWatchedUplink, type WatchedUplink } from '../support/net/watched-u
 import { startGitServer } from '../support/programs/git-server.ts';
 import { run, runWell } from '../support/programs/programs.ts';
 import { isTun2proxyHere, PATH_WITH_TUN2PROXY } from '../support/programs/tun2proxy.ts';
-import { WstunProcess, wstun } from '../support/programs/wstun-process.ts';
+import { linesWith, WstunProcess, wstun } from '../support/programs/wstun-process.ts';
 import { invite, type RunningRelay, startRelay } from '../support/programs/wstun-stack.ts';
 import { atEnd } from '../support/scope.ts';
 import { tempDir } from '../support/temp-dir.ts';
+import { until } from '../support/until.ts';
 
 const RELAY = 'relay.example.net';
 const OTHER_ADDRESS = '51.7.0.7';
@@ -129,6 +130,18 @@ describe.skipIf(!isTun2proxyHere)('wstun vpn', () => {
     const { port } = server.address() as AddressInfo;
     const url = `http://${address.includes(':') ? `[${address}]` : address}:${port}/`;
     expect(await runWell('curl', ['-sS', '--max-time', '20', url], { within: uplink.there })).toBe('literal');
+  });
+
+  it('makes rules again that another program has deleted', async () => {
+    const before = await machineState();
+    const vpn = await startVpn(await tempDir());
+    const during = await machineState();
+    for (const family of ['-4', '-6']) await ip('-n', uplink.namespace, family, 'rule', 'delete', 'priority', '7804');
+    await until(() => linesWith(vpn, 'they are there again').length > 0, 10_000);
+    expect(await machineState()).toBe(during);
+    vpn.signal('SIGTERM');
+    expect(await vpn.exited).toBe(0);
+    expect(await machineState()).toBe(before);
   });
 
   it('restores the routes and says why when tun2proxy ends', async () => {

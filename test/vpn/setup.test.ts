@@ -83,6 +83,20 @@ describe('the set-up of wstun vpn', () => {
     expect(machine.describe()).toBe(new ModelMachine({}).describe());
   });
 
+  it('makes rules again that another program has deleted, and none that are there', async () => {
+    const { machine, before, setup } = await begin();
+    await setup.make();
+    const made = machine.describe();
+    expect(await setup.repair()).toBe(false);
+    machine.removeRules();
+    expect(machine.routeTo('93.184.216.34')).toBe('main');
+    expect(await setup.repair()).toBe(true);
+    expect(machine.describe()).toBe(made);
+    await setup.undo();
+    expect(await setup.repair()).toBe(false);
+    expect(machine.describe()).toBe(before);
+  });
+
   it.each(['', '{', '{}', '{"owner":{"pid":1},"facts":{"around":[1],"ipv6":"carried"}}'])(
     'runs nothing that a file says which it has not written: %s',
     async (text) => {

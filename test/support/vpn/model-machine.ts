@@ -36,12 +36,23 @@ export class ModelMachine implements Machine {
   }
 
   async ask(command: Command): Promise<string> {
+    const [, family = '', what] = command;
+    if (what === 'rule')
+      return [...this.rules]
+        .filter((rule) => rule.startsWith(family))
+        .map((rule) => `${priorityOf(rule)}:\tfrom all`)
+        .join('\n');
     return `to ${command.at(-1)} dev ${this.routeTo(command.at(-1) ?? '')}`;
   }
 
   describe(): string {
     const { rules, routes, addresses, devices, files } = this;
     return JSON.stringify([rules, routes, addresses, devices, files].map((each) => [...each]));
+  }
+
+  /** As systemd-networkd does when it is restarted. */
+  removeRules(): void {
+    this.rules.clear();
   }
 
   removeDevice(name: string): void {
