@@ -90,8 +90,8 @@ export class Setup {
   }
 
   /**
-   * Makes rules again that another program has deleted, as services that set up networks do: while one is missing, packets
-   * can go around the tunnel. @returns whether one was
+   * Makes rules again that another program has deleted, as services that set up networks do. While one is missing,
+   * packets can go around the tunnel. @returns whether one was
    */
   repair(): Promise<boolean> {
     return this.inTurn(async () => {
