@@ -9,6 +9,7 @@ import type { StreamOpener } from '../tunnel/stream/stream.ts';
 import { type ForwardEvents, type ForwardOptions, makeForwards } from './forwarding.ts';
 import { makeNameServer, type NameServerEvents, type NameServerOptions } from './name-serving.ts';
 import { makeRemoteForwards, type RemoteForwardEvents, type RemoteForwardOptions } from './remote-forwarding.ts';
+import type { ServicesStatus } from './status.ts';
 import { type TransparentEvents, type TransparentOptions, transparentServices } from './transparent-services.ts';
 
 /** All that a session can do for a client. */
@@ -22,6 +23,8 @@ export interface ClientService {
    * rejects.
    */
   close(graceMs: number): Promise<void>;
+  /** What the status of the client has of it. Default: nothing. */
+  status?(): ServicesStatus;
 }
 
 export interface ServiceParts {
@@ -49,7 +52,7 @@ type ServiceMaker = (options: ServiceOptions, parts: ServiceParts) => Promise<re
 const MAKERS: readonly ServiceMaker[] = [makeForwards, makeNameServer, makeRemoteForwards, transparentServices];
 
 /** Opens nothing. @throws WstunError of an option that is wrong */
-export async function makeServices(options: ServiceOptions, parts: ServiceParts): Promise<ClientService> {
+export async function makeServices(options: ServiceOptions, parts: ServiceParts): Promise<Required<ClientService>> {
   const services: ClientService[] = [];
   for (const make of MAKERS) services.push(...(await make(options, parts)));
   return new Services(services);
@@ -64,5 +67,17 @@ class Services implements ClientService {
 
   async close(graceMs: number): Promise<void> {
     await Promise.all(this.services.map((service) => service.close(graceMs)));
+  }
+
+  status(): ServicesStatus {
+    const all = this.services.map((service) => service.status?.() ?? {});
+    const forwards = all.flatMap((status) => status.forwards ?? []);
+    const remoteForwards = all.flatMap((status) => status.remoteForwards ?? []);
+    const nameServer = all.find((status) => status.nameServer !== undefined)?.nameServer;
+    return {
+      ...(forwards.length > 0 && { forwards }),
+      ...(remoteForwards.length > 0 && { remoteForwards }),
+      ...(nameServer !== undefined && { nameServer }),
+    };
   }
 }

@@ -3,7 +3,7 @@ import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { describeTarget } from '../observability/logger.ts';
 import type { LinkRoute } from '../tunnel/dial/ticket-dialer.ts';
 import type { OpenStream, TunnelOutage, TunnelStatus } from '../tunnel/session/client-status.ts';
-import type { ClientStatus, StatusFault, StreamStatus } from './status.ts';
+import type { ClientStatus, ServicesStatus, StatusFault, StreamStatus } from './status.ts';
 import type { TrafficMeter } from './traffic-meter.ts';
 import { packageVersion } from './version.ts';
 
@@ -12,6 +12,7 @@ interface ClientFacts {
   /** URLs, that which is tried first before the others. */
   readonly relays: readonly string[];
   readonly exitName: string | undefined;
+  readonly services: ServicesStatus;
   readonly meter: TrafficMeter;
   /** Monotonic, ms. */
   readonly now: number;
@@ -34,6 +35,8 @@ export function clientStatus(tunnel: TunnelStatus, facts: ClientFacts): ClientSt
     ...(roundTripMs && { roundTripMs: { now: tenths(roundTripMs.now), min: tenths(roundTripMs.min) } }),
     streams: tunnel.streams.map(streamOf),
     streamCount: tunnel.streamCount,
+    associations: tunnel.associations,
+    ...facts.services,
     traffic: facts.meter.measure(tunnel.transferred, facts.now),
     resumes: tunnel.resumes,
     streamsLost: tunnel.streamsLost,

@@ -214,7 +214,7 @@ class RunningClient implements Client {
   private readonly own: OwnPages;
   private nextPingAt = 0;
   private proxy: ProxyServer | undefined;
-  private services: ClientService | undefined;
+  private services: Required<ClientService> | undefined;
   /** Rejects `ended`. */
   private giveUp: (error: WstunError) => void = () => {};
 
@@ -271,8 +271,9 @@ class RunningClient implements Client {
   }
 
   status(): ClientStatus {
-    const { listen, destination, meter } = this;
-    return clientStatus(this.tunnel.status(), { listen, ...destination, meter, now: systemClock.now() });
+    const { listen, destination, meter, services } = this;
+    const facts = { listen, ...destination, services: services?.status() ?? {}, meter, now: systemClock.now() };
+    return clientStatus(this.tunnel.status(), facts);
   }
 
   async update(options: ClientUpdate): Promise<void> {

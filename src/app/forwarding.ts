@@ -1,7 +1,10 @@
 /** The part of a client that forwards ports of this machine to targets of the exit: `forwards`. */
 import { WstunError } from '../errors.ts';
 import type { Forward, SocketPath } from '../forward/forward.ts';
-import type { HostPort } from '../net/host-port.ts';
+import type { TcpForward } from '../forward/tcp-forward.ts';
+import type { UdpForward } from '../forward/udp-forward.ts';
+import { formatHostPort, type HostPort } from '../net/host-port.ts';
+import { describeTarget } from '../observability/logger.ts';
 import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import type { ClientService, ServiceParts } from './client-services.ts';
 
@@ -38,22 +41,37 @@ export async function makeForwards(
 ): Promise<readonly ClientService[]> {
   if (texts.length === 0) return [];
   const forwards = await readForwards(texts, allowLan);
-  const [{ TcpForward }, { UdpForward }] = await Promise.all([
-    import('../forward/tcp-forward.ts'),
-    import('../forward/udp-forward.ts'),
-  ]);
+  const [tcp, udp] = await Promise.all([import('../forward/tcp-forward.ts'), import('../forward/udp-forward.ts')]);
   return forwards.map((forward, index) => {
     const service =
       forward.protocol === 'tcp'
-        ? new TcpForward({ forward, opener, logger })
-        : new UdpForward({ forward, opener, logger });
-    const start = async (): Promise<void> => {
-      await service.start();
-      const { protocol } = forward;
-      events?.onForward?.({ forward: texts[index] ?? '', protocol, listen: service.listen });
-    };
-    return { start, close: (graceMs) => service.close(graceMs) };
+        ? new tcp.TcpForward({ forward, opener, logger })
+        : new udp.UdpForward({ forward, opener, logger });
+    return serviceOf(texts[index] ?? '', forward, service, events);
   });
+}
+
+function serviceOf(
+  text: string,
+  { protocol, to }: Forward,
+  service: TcpForward | UdpForward,
+  events: ForwardEvents | undefined,
+): ClientService {
+  const described = { forward: text, protocol };
+  return {
+    start: async () => {
+      await service.start();
+      events?.onForward?.({ ...described, listen: service.listen });
+    },
+    close: (graceMs) => service.close(graceMs),
+    status: () => ({
+      forwards: [{ ...described, listen: placeText(service.listen), to: formatHostPort(describeTarget(to)) }],
+    }),
+  };
+}
+
+function placeText(listen: HostPort | SocketPath): string {
+  return 'path' in listen ? listen.path : formatHostPort(listen);
 }
 
 /** A password of the proxy protects no forward. @throws WstunError bad-option, open-to-network */

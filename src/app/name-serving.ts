@@ -1,7 +1,8 @@
 /** The part of a client that is a name server for programs: `dnsListen`. */
-import type { HostPort } from '../net/host-port.ts';
+import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import type { ClientService, ServiceParts } from './client-services.ts';
+import type { ServicesStatus } from './status.ts';
 
 export interface NameServerOptions {
   /** A name server for programs, over UDP and TCP, that asks the exit's. Port 0: any free one. Default: none. */
@@ -28,7 +29,8 @@ export async function makeNameServer(
     await server.start();
     events?.onDnsListening?.(server.address);
   };
-  return [{ start, close: () => server.close() }];
+  const status = (): ServicesStatus => ({ nameServer: formatHostPort(server.address) });
+  return [{ start, close: () => server.close(), status }];
 }
 
 /** A password of the proxy protects no name server. @throws WstunError open-to-network */

@@ -1,10 +1,12 @@
 /** The part of a client that has ports at the exit: `remoteForwards`. */
 import { WstunError } from '../errors.ts';
-import type { HostPort } from '../net/host-port.ts';
+import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { describeTarget } from '../observability/logger.ts';
 import type { KeeperNotice } from '../remote/listener-keeper.ts';
 import type { RemoteForward } from '../remote/remote-forward.ts';
 import type { ClientService, ServiceParts } from './client-services.ts';
+import { faultOf } from './client-status.ts';
+import type { RemoteForwardStatus } from './status.ts';
 
 export interface RemoteForwardOptions {
   /**
@@ -44,10 +46,29 @@ export async function makeRemoteForwards(
   const forwards = texts.map(parseRemoteForward);
   if (forwards.length > MAX_REMOTE_FORWARDS)
     throw new WstunError('bad-option', `--remote-forward may be given ${MAX_REMOTE_FORWARDS} times at most`);
-  const onNotice = (forward: RemoteForward, notice: KeeperNotice): void =>
-    events?.onRemoteForward?.(noticeOf(formatRemoteForward(forward), forward, notice));
+  const states = forwards.map((forward) => stateOf(forward, formatRemoteForward(forward)));
+  const onNotice = (forward: RemoteForward, keeperNotice: KeeperNotice): void => {
+    const at = forwards.indexOf(forward);
+    const notice = noticeOf(states[at]?.forward ?? '', forward, keeperNotice);
+    states[at] = stateOf(forward, notice.forward, notice);
+    events?.onRemoteForward?.(notice);
+  };
   const all = new RemoteForwards({ forwards, opener, logger, onNotice });
-  return [{ start: () => Promise.resolve(all.start()), close: (graceMs) => all.close(graceMs) }];
+  return [
+    {
+      start: () => Promise.resolve(all.start()),
+      close: (graceMs) => all.close(graceMs),
+      status: () => ({ remoteForwards: [...states] }),
+    },
+  ];
+}
+
+function stateOf({ protocol, to }: RemoteForward, forward: string, notice?: RemoteForwardNotice): RemoteForwardStatus {
+  const described = { forward, protocol, to: to === 'socks' ? to : formatHostPort(to) };
+  if (notice === undefined) return { ...described, state: 'opening' };
+  return notice.state === 'listening'
+    ? { ...described, state: notice.state, bound: formatHostPort(notice.bound) }
+    : { ...described, state: notice.state, fault: faultOf(notice.error) };
 }
 
 function noticeOf(forward: string, { to }: RemoteForward, notice: KeeperNotice): RemoteForwardNotice {

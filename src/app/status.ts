@@ -10,8 +10,8 @@ export interface StatusFault {
 }
 
 /**
- * Payload of connections, bytes, since the start; the rates, bytes/s, since the first time within the last 5 s that the
- * status was asked for, and 0 where there was none.
+ * Payload of connections and datagrams, bytes, since the start; the rates, bytes/s, since the first time within the
+ * last 5 s that the status was asked for, and 0 where there was none.
  */
 export interface Traffic {
   readonly sent: number;
@@ -39,7 +39,44 @@ export type ClientState =
   /** It was told to close, and its last connections may finish. */
   | 'closing';
 
-export interface ClientStatus {
+/** A port or a socket of this machine that leads to a target of the exit. */
+export interface ForwardStatus {
+  /** As it was given. */
+  readonly forward: string;
+  readonly protocol: 'tcp' | 'udp';
+  /** `host:port`, or the path of a socket. */
+  readonly listen: string;
+  /** `host:port` */
+  readonly to: string;
+}
+
+/** A port at the exit that leads to this machine. */
+export interface RemoteForwardStatus {
+  /** With all its parts, as it can be given again. */
+  readonly forward: string;
+  readonly protocol: 'tcp' | 'udp';
+  /** `host:port` as this machine reaches it, or `socks`. */
+  readonly to: string;
+  /**
+   * `opening`: there was no answer yet. `refused`, `lost`: wstun asks for it again. While the link is lost, an open one
+   * stays `listening`, and connections to it wait.
+   */
+  readonly state: 'opening' | 'listening' | 'refused' | 'lost';
+  /** While it listens: `host:port` at the exit. */
+  readonly bound?: string;
+  /** Why it was refused or lost. */
+  readonly fault?: StatusFault;
+}
+
+/** What a client offers beside its proxy. A member is undefined where there is none of its kind. */
+export interface ServicesStatus {
+  readonly forwards?: readonly ForwardStatus[];
+  readonly remoteForwards?: readonly RemoteForwardStatus[];
+  /** `host:port` of the name server for programs. */
+  readonly nameServer?: string;
+}
+
+export interface ClientStatus extends ServicesStatus {
   readonly role: 'client';
   readonly version: string;
   readonly pid: number;
@@ -63,6 +100,8 @@ export interface ClientStatus {
   /** The newest 1,000, the oldest of them first; `streamCount` counts all. */
   readonly streams: readonly StreamStatus[];
   readonly streamCount: number;
+  /** Open ones of UDP, and ports at the exit that take datagrams. */
+  readonly associations: number;
   readonly traffic: Traffic;
   /** How often a lost link was followed by another without a lost byte. */
   readonly resumes: number;

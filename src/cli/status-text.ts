@@ -1,5 +1,14 @@
 /** A status as text for a terminal of 80 columns. Pure. */
-import type { ClientStatus, PeerStatus, ServingStatus, Status, StreamStatus, Traffic } from '../app/status.ts';
+import type {
+  ClientStatus,
+  ForwardStatus,
+  PeerStatus,
+  RemoteForwardStatus,
+  ServingStatus,
+  Status,
+  StreamStatus,
+  Traffic,
+} from '../app/status.ts';
 import { counted, rate, size } from './terminal/quantities.ts';
 import { safeText } from './terminal/safe-text.ts';
 import { cut, widthOf } from './terminal/width.ts';
@@ -37,7 +46,8 @@ function clientLines(status: ClientStatus, now: number): readonly string[] {
     ...trafficRows(traffic),
     row('losses', `${counted(status.resumes, 'link')} resumed, ${counted(status.streamsLost, 'connection')} lost`),
     ...outageRows(outage, now),
-    row('open', counted(status.streamCount, 'connection')),
+    ...serviceRows(status),
+    row('open', openText(status)),
     ...streamRows(status, now),
   ];
 }
@@ -56,6 +66,33 @@ function outageRows(outage: ClientStatus['outage'], now: number): readonly strin
     ...(nextAttemptAt === undefined ? [] : [row('next try', `in ${duration(nextAttemptAt - now)}`)]),
     ...(heldUntil === undefined ? [] : [row('held', `connections wait ${duration(heldUntil - now)} more`)]),
   ];
+}
+
+function serviceRows({ forwards = [], remoteForwards = [], nameServer }: ClientStatus): readonly string[] {
+  return [
+    ...(nameServer === undefined ? [] : [row('names', `name server on ${nameServer}, UDP and TCP`)]),
+    ...forwards.map(forwardRow),
+    ...remoteForwards.flatMap(remoteForwardRows),
+  ];
+}
+
+function forwardRow({ protocol, listen, to }: ForwardStatus): string {
+  return row('forward', `${listen}${protocol === 'udp' ? ' (UDP)' : ''} leads to ${to} from the exit`);
+}
+
+function remoteForwardRows({ forward, protocol, state, bound, to, fault }: RemoteForwardStatus): readonly string[] {
+  if (bound === undefined) {
+    const text = state === 'opening' ? 'not open yet' : state;
+    return [row('port', `${forward} ${text}`), ...(fault === undefined ? [] : folded('', fault.message))];
+  }
+  const where = to === 'socks' ? 'is a SOCKS proxy of this machine' : `leads to ${to}`;
+  return [row('port', `${bound}${protocol === 'udp' ? ' (UDP)' : ''} at the exit ${where}`)];
+}
+
+/** Associations are few, and only of those who use UDP. */
+function openText({ streamCount, associations }: ClientStatus): string {
+  const connections = counted(streamCount, 'connection');
+  return associations > 0 ? `${connections}, ${counted(associations, 'UDP association')}` : connections;
 }
 
 /** The newest first. */

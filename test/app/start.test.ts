@@ -306,6 +306,34 @@ describe('a client', () => {
     expect(traffic.receivedPerSecond).toBeGreaterThan(0);
   });
 
+  it('the status of a client says what leads where beside the proxy, and why a port at the exit is not open', async () => {
+    const relay = await relayFor();
+    const client = await clientFor(await relay.invite('alice', { listen: ['127.0.0.1:1024-65535'] }), {
+      dnsListen: LOOPBACK,
+      forwards: ['0:intra.example:80', '0:[2001:db8::1]:53/udp'],
+      remoteForwards: ['0:[::1]:80', '[::1]:1:socks'],
+    });
+    await until(() => client.status().remoteForwards?.every(({ state }) => state !== 'opening') === true);
+    expect(client.status()).toMatchObject({
+      nameServer: expect.stringMatching(/^127\.0\.0\.1:[1-9]/),
+      forwards: [
+        { forward: '0:intra.example:80', protocol: 'tcp', to: 'intra.example:80' },
+        { forward: '0:[2001:db8::1]:53/udp', protocol: 'udp', to: '[2001:db8::1]:53' },
+      ],
+      remoteForwards: [
+        { ...{ forward: '127.0.0.1:0:[::1]:80', to: '[::1]:80' }, state: 'listening' },
+        { ...{ forward: '[::1]:1:socks', to: 'socks' }, state: 'refused', fault: { code: 'WSTUN-E315' } },
+      ],
+      associations: 0,
+    });
+    expect(client.status().remoteForwards?.[0]?.bound).toMatch(/^127\.0\.0\.1:[1-9]/);
+    for (const { listen } of client.status().forwards ?? []) expect(listen).toMatch(/^127\.0\.0\.1:[1-9]/);
+    const without = (await clientFor(await relay.invite('bob'))).status();
+    expect(without).not.toHaveProperty('forwards');
+    expect(without).not.toHaveProperty('remoteForwards');
+    expect(without).not.toHaveProperty('nameServer');
+  });
+
   it('a relay and an exit say who is on, which exits are registered, and what was refused', async () => {
     const { allow, fetchBy, held } = await page();
     const relay = await relayFor();

@@ -9,7 +9,14 @@ const TRAFFIC = { sent: 1_234, received: 56_789_012, sentPerSecond: 0, receivedP
 const CLIENT: ClientStatus = {
   ...{ role: 'client', version: '1.0.0', pid: 42, startedAt: NOW - 90_000, state: 'connected', since: NOW - 65_000 },
   ...{ listen: '127.0.0.1:1080', relay: 'relay.example.org:443', exit: 'named', route: { carrier: 'websocket' } },
-  ...{ links: 2, roundTripMs: { now: 31.4, min: 9.25 }, streams: [], streamCount: 0, traffic: TRAFFIC },
+  ...{
+    links: 2,
+    roundTripMs: { now: 31.4, min: 9.25 },
+    streams: [],
+    streamCount: 0,
+    associations: 0,
+    traffic: TRAFFIC,
+  },
   ...{ resumes: 1, streamsLost: 0 },
 };
 
@@ -50,6 +57,39 @@ describe('the text of wstun status', () => {
     expect(text).toContain('next try    in 4 s');
     expect(text).toContain('connections wait 1 m 40 s more');
     expect(widest(text)).toBeLessThanOrEqual(80);
+  });
+
+  it('forwards, ports at the exit and the name server have a line each, and a port that is refused says why', () => {
+    const fault = { code: 'WSTUN-E315', message: 'the exit does not allow this port (WSTUN-E315)' };
+    const lines = statusText(
+      {
+        ...CLIENT,
+        nameServer: '127.0.0.1:5353',
+        forwards: [
+          { forward: '80:a:80', protocol: 'tcp', listen: '127.0.0.1:80', to: 'a:80' },
+          { forward: '53:[::1]:53/udp', protocol: 'udp', listen: '127.0.0.1:53', to: '[::1]:53' },
+        ],
+        remoteForwards: [
+          { ...{ forward: '127.0.0.1:0:b:22', protocol: 'tcp', to: 'b:22' }, state: 'opening' },
+          { ...{ forward: '127.0.0.1:0:c:22', protocol: 'tcp', to: 'c:22' }, state: 'listening', bound: '127.0.0.1:7' },
+          { ...{ forward: '127.0.0.1:9:d:9/udp', protocol: 'udp', to: 'd:9' }, state: 'refused', fault },
+          { ...{ forward: '127.0.0.1:8:socks', protocol: 'tcp', to: 'socks' }, state: 'listening', bound: '[::1]:8' },
+        ],
+        associations: 1,
+      },
+      NOW,
+    ).split('\n');
+    expect(lines.slice(lines.findIndex((line) => line.includes('losses')) + 1)).toEqual([
+      '  names       name server on 127.0.0.1:5353, UDP and TCP',
+      '  forward     127.0.0.1:80 leads to a:80 from the exit',
+      '  forward     127.0.0.1:53 (UDP) leads to [::1]:53 from the exit',
+      '  port        127.0.0.1:0:b:22 not open yet',
+      '  port        127.0.0.1:7 at the exit leads to c:22',
+      '  port        127.0.0.1:9:d:9/udp refused',
+      '              the exit does not allow this port (WSTUN-E315)',
+      '  port        [::1]:8 at the exit is a SOCKS proxy of this machine',
+      '  open        0 connections, 1 UDP association',
+    ]);
   });
 
   it('of many connections the newest twenty are shown, and the others counted', () => {

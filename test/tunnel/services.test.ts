@@ -97,6 +97,9 @@ describe('an association', () => {
       ['three', name],
     ]);
     expect(near.bounds).toEqual([undefined]);
+    expect(client.status()).toMatchObject({ associations: 1, streamCount: 0 });
+    association.close();
+    expect(client.status().associations).toBe(0);
   });
 
   it('to a single target carries datagrams of every size up to 65,500 bytes without an address', async () => {

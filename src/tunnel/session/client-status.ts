@@ -39,6 +39,8 @@ export interface TunnelStatus {
   /** The newest 1,000, the oldest of them first. */
   readonly streams: readonly OpenStream[];
   readonly streamCount: number;
+  /** Those of UDP listeners among them. */
+  readonly associations: number;
   readonly transferred: Transferred;
   readonly resumes: number;
   readonly streamsLost: number;
@@ -72,6 +74,7 @@ export function tunnelStatus(parts: TunnelParts): TunnelStatus {
     links: current?.driver.linkCount ?? 0,
     roundTripMs: current?.driver.quickestRoundTrip,
     ...streamsOf(parts),
+    associations: associationsOf(sessions),
     transferred: transferredBy(history, sessions),
     outage: state === 'connected' ? undefined : outageOf(parts),
   };
@@ -102,6 +105,12 @@ function streamsOf({ clock, sessions }: TunnelParts): Pick<TunnelStatus, 'stream
     received: receivedBytes,
   }));
   return { streams: shown, streamCount: streams.length };
+}
+
+function associationsOf(sessions: ReadonlySet<ReconnectingSession>): number {
+  let count = 0;
+  for (const { driver } of sessions) count += driver.associationCount;
+  return count;
 }
 
 function transferredBy(history: ClientHistory, sessions: ReadonlySet<ReconnectingSession>): Transferred {

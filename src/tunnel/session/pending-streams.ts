@@ -69,6 +69,10 @@ export class PendingStreams {
     return { sent: sent + datagrams.sent, received: received + datagrams.received };
   }
 
+  get associationCount(): number {
+    return this.associations.size;
+  }
+
   // ── opened by this end ─────────────────────────────────────────────────────────────────────────────────────────────
 
   /** As `StreamOpener.open`, on this session. */

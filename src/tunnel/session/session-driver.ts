@@ -174,6 +174,10 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     return this.pending?.streams.size ?? 0;
   }
 
+  get associationCount(): number {
+    return this.pending?.associationCount ?? 0;
+  }
+
   get isOver(): boolean {
     return this.mux.isOver;
   }

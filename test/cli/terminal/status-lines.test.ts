@@ -17,7 +17,7 @@ const CONNECTED: ClientStatus = {
   ...{ listen: '127.0.0.1:1080', relay: 'relay.example.org:443', exit: 'relay', links: 1 },
   route: { carrier: 'websocket' },
   roundTripMs: { now: 41.2, min: 40 },
-  ...{ streams: [], streamCount: 12, traffic, resumes: 0, streamsLost: 0 },
+  ...{ streams: [], streamCount: 12, associations: 0, traffic, resumes: 0, streamsLost: 0 },
 };
 const LOST: ClientStatus = {
   ...CONNECTED,
