@@ -26,6 +26,7 @@ needs=(
   /usr/lib/python3/dist-packages/cryptography/__init__.py:python3-cryptography
   /usr/lib/python3/dist-packages/nacl/__init__.py:python3-nacl
   /usr/lib/python3/dist-packages/gssapi/__init__.py:python3-gssapi
+  /usr/lib/python3/dist-packages/libtorrent.egg-info:python3-libtorrent
   haproxy:haproxy
   caddy:caddy
   squid:squid
