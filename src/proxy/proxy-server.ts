@@ -5,7 +5,6 @@ import { WstunError } from '../errors.ts';
 import { cannotListen } from '../listen-fault.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { AssociationOpener, ListenerOpener } from '../tunnel/stream/services.ts';
-import { resetSocket } from '../tunnel/stream/socket-reset.ts';
 import type { StreamOpener, TunnelStream } from '../tunnel/stream/stream.ts';
 import { CredentialCheck, type Credentials } from './credentials.ts';
 import { FailedAttemptLimiter } from './failed-attempts.ts';
@@ -13,6 +12,7 @@ import { HttpConnection } from './http-connection.ts';
 import type { OwnPages } from './own-answers.ts';
 import { awaitBytes, type ProxyContext } from './program-connection.ts';
 import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './proxy-limits.ts';
+import { ServedSockets } from './served-sockets.ts';
 import { ShutdownNotice } from './shutdown-notice.ts';
 import { serveSocks } from './socks-connection.ts';
 import { Socks4Negotiation } from './socks4.ts';
@@ -69,8 +69,7 @@ export class ProxyServer {
   /** Where it listens. */
   address: { readonly host: string; readonly port: number } = { host: '', port: 0 };
   private readonly server: Server;
-  /** The open sockets, and a promise each that resolves when nothing of them is left. */
-  private readonly open = new Map<Socket, Promise<void>>();
+  private readonly sockets: ServedSockets;
   /** Those that have not sent a byte yet. */
   private readonly silent = new Set<Socket>();
   private full = false;
@@ -87,13 +86,16 @@ export class ProxyServer {
       highWaterMark: SOCKET_BUFFER_BYTES,
     });
     this.server.maxConnections = context.limits.maxConnections;
-    this.server.on('connection', (socket) => this.accept(socket));
+    this.sockets = new ServedSockets(context, () => {
+      this.full = false;
+    });
+    this.server.on('connection', (socket) => this.sockets.serve(socket, (accepted) => this.serve(accepted)));
     this.server.on('drop', () => this.warnFull());
   }
 
   /** Connections that are open now. */
   get connections(): number {
-    return this.open.size;
+    return this.sockets.size;
   }
 
   /** For connections from now on; undefined: none are asked. */
@@ -121,29 +123,7 @@ export class ProxyServer {
   async close(graceMs: number): Promise<void> {
     if (this.server.listening) this.server.close();
     for (const socket of this.silent) socket.destroy();
-    this.context.shutdown.begin();
-    const limit = setTimeout(() => this.abortAll(), graceMs);
-    await Promise.all(this.open.values());
-    clearTimeout(limit);
-  }
-
-  private abortAll(): void {
-    for (const stream of this.context.streams) stream.destroy(new WstunError('shutting-down'));
-    for (const socket of this.open.keys()) resetSocket(socket);
-  }
-
-  private accept(socket: Socket): void {
-    // Code that waits for the socket listens for 'close', which follows.
-    socket.on('error', () => {});
-    const served = this.serve(socket).catch((error: unknown) => {
-      this.context.logger.error({ error: String(error) }, 'a proxy connection failed with an internal error');
-      socket.destroy();
-    });
-    const removed = served.then(() => {
-      this.open.delete(socket);
-      this.full = false;
-    });
-    this.open.set(socket, removed);
+    await this.sockets.end(graceMs);
   }
 
   private async serve(socket: Socket): Promise<void> {

@@ -10,6 +10,7 @@ import { formatIp } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
 import { openStream, pipe, type StreamContext } from '../proxy/program-connection.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
+import { ServedSockets } from '../proxy/served-sockets.ts';
 import { ShutdownNotice } from '../proxy/shutdown-notice.ts';
 import { resetSocket } from '../tunnel/stream/socket-reset.ts';
 import type { StreamOpener, TunnelStream } from '../tunnel/stream/stream.ts';
@@ -38,7 +39,7 @@ const SOCKET_BUFFER_BYTES = 64 * 1024;
 export class TransparentListener {
   private readonly context: StreamContext;
   private readonly servers: Server[] = [];
-  private readonly open = new Map<Socket, Promise<void>>();
+  private readonly sockets: ServedSockets;
   private readonly maxConnections: number;
   private isFull = false;
 
@@ -49,6 +50,9 @@ export class TransparentListener {
       ...{ opener, logger, check: undefined, own: undefined, limits: DEFAULT_PROXY_LIMITS },
       ...{ streams: new Set<TunnelStream>(), shutdown: new ShutdownNotice() },
     };
+    this.sockets = new ServedSockets(this.context, () => {
+      this.isFull = false;
+    });
   }
 
   /** @throws WstunError cannot-listen, transparent-not-permitted */
@@ -66,24 +70,16 @@ export class TransparentListener {
 
   async close(graceMs: number): Promise<void> {
     for (const server of this.servers) if (server.listening) server.close();
-    this.context.shutdown.begin();
-    const limit = setTimeout(() => this.abortAll(), graceMs);
-    await Promise.all(this.open.values());
-    clearTimeout(limit);
-  }
-
-  private abortAll(): void {
-    for (const stream of this.context.streams) stream.destroy(new WstunError('shutting-down'));
-    for (const socket of this.open.keys()) resetSocket(socket);
+    await this.sockets.end(graceMs);
   }
 
   private async listen(place: Place): Promise<void> {
     const server = createServer({
-      ...{ allowHalfOpen: true, noDelay: true, highWaterMark: SOCKET_BUFFER_BYTES, pauseOnConnect: true },
+      ...{ allowHalfOpen: true, noDelay: true, highWaterMark: SOCKET_BUFFER_BYTES },
       ...{ keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
     });
     server.maxConnections = this.maxConnections;
-    server.on('connection', (socket) => this.accept(socket));
+    server.on('connection', (socket) => this.sockets.serve(socket, (accepted) => this.serve(accepted)));
     server.on('drop', () => this.warnFull());
     server.listen(this.listenOptions(place));
     await once(server, 'listening');
@@ -96,19 +92,6 @@ export class TransparentListener {
     const backlog = this.maxConnections;
     if (this.options.kind === 'tproxy') return { fd: this.options.native.listenTransparent(place, backlog) };
     return { host: formatIp(place.ip), port: place.port, ipv6Only: true, backlog };
-  }
-
-  private accept(socket: Socket): void {
-    socket.on('error', () => {});
-    const served = this.serve(socket).catch((error: unknown) => {
-      this.context.logger.error({ error: String(error) }, 'a transparent connection failed with an internal error');
-      socket.destroy();
-    });
-    const removed = served.then(() => {
-      this.open.delete(socket);
-      this.isFull = false;
-    });
-    this.open.set(socket, removed);
   }
 
   private async serve(socket: Socket): Promise<void> {
