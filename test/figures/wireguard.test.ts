@@ -40,10 +40,13 @@ async function makeSide(name: string, address: string, within?: readonly string[
   return { name, address, within, publicKey, keyFile };
 }
 
-async function meet(side: Side, peer: Side, more: readonly string[]): Promise<void> {
+/** @param port at which it listens @param endpoint of the peer */
+async function meet(side: Side, peer: Side, { port, endpoint }: { port?: number; endpoint?: string }): Promise<void> {
   const options = side.within && { within: side.within };
+  const own = ['private-key', side.keyFile, ...(port === undefined ? [] : ['listen-port', String(port)])];
   const peerOf = ['peer', peer.publicKey, 'allowed-ips', `${peer.address}/32`];
-  await runWell('wg', ['set', side.name, 'private-key', side.keyFile, ...peerOf, ...more], options);
+  const at = endpoint === undefined ? [] : ['endpoint', endpoint];
+  await runWell('wg', ['set', side.name, ...own, ...peerOf, ...at], options);
   await runWell('ip', ['link', 'set', side.name, 'up', 'mtu', '1420'], options);
 }
 
@@ -66,8 +69,8 @@ it('WireGuard over a UDP forward carries at least 0.6 of what it carries alone',
     await runWell('tc', ['qdisc', 'add', 'dev', dev, 'root', ...PATH], { within: network.router });
   const server = await makeSide('wgserver', '10.99.0.2');
   const laptop = await makeSide('wglaptop', '10.99.0.1', network.there);
-  await meet(server, laptop, ['listen-port', String(PORT)]);
-  await meet(laptop, server, ['endpoint', `${network.relayAddress}:${PORT}`]);
+  await meet(server, laptop, { port: PORT });
+  await meet(laptop, server, { endpoint: `${network.relayAddress}:${PORT}` });
   const plain = await measure(network, server.address);
 
   const relay = await startRelay({
