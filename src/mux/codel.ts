@@ -7,6 +7,8 @@
 const TARGET_MS = 5;
 /** So long must all datagrams have waited for longer before the first is dropped, ms: RFC 8289 §4.3. */
 const INTERVAL_MS = 100;
+/** And not less than so many full datagrams take. */
+const TARGET_DATAGRAMS = 3;
 /** With no more than this left, bytes, the queue is short whatever the delay: one full datagram. */
 const SHORT_BYTES = 1_500;
 /** The queue was long again within so many intervals: the drops go on where they were (RFC 8289 §5.6). */
@@ -22,10 +24,10 @@ export class Codel {
 
   /**
    * Whether the datagram that is next is to be dropped. Ask for each.
-   * @param waitedMs in the queue @param bytes of the queue, with this one
+   * @param waitedMs in the queue @param bytes of the queue, with this one @param bytesPerMs of the path, at least
    */
-  mustDrop(waitedMs: number, bytes: number, now: number): boolean {
-    const isLong = this.isLong(waitedMs, bytes, now);
+  mustDrop(waitedMs: number, bytes: number, bytesPerMs: number, now: number): boolean {
+    const isLong = this.isLong(waitedMs, bytes, bytesPerMs, now);
     if (!this.isDropping) return isLong && this.beginDropping(now);
     if (!isLong) this.isDropping = false;
     if (!this.isDropping || now < this.nextDropAt) return false;
@@ -34,8 +36,10 @@ export class Codel {
     return true;
   }
 
-  private isLong(waitedMs: number, bytes: number, now: number): boolean {
-    if (waitedMs < TARGET_MS || bytes <= SHORT_BYTES) {
+  private isLong(waitedMs: number, bytes: number, bytesPerMs: number, now: number): boolean {
+    // On a slow path one datagram alone makes the next wait for longer than that (RFC 8289 §4.4).
+    const targetMs = Math.max(TARGET_MS, (TARGET_DATAGRAMS * SHORT_BYTES) / Math.max(1, bytesPerMs));
+    if (waitedMs < targetMs || bytes <= SHORT_BYTES) {
       this.dueAt = undefined;
       return false;
     }

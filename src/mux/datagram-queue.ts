@@ -106,7 +106,7 @@ export class DatagramQueue {
       const waitedMs = now - next.at;
       const onTheWayMs = Math.min(LONGEST_WAY_MS, leastPerMs > 0 ? next.content.length / leastPerMs : 0);
       const isLate = waitedMs + onTheWayMs > LONGEST_WAIT_MS;
-      if (!isLate && !this.codel.mustDrop(waitedMs, this.bytes, now)) break;
+      if (!isLate && !this.codel.mustDrop(waitedMs, this.bytes, leastPerMs, now)) break;
       this.drop();
     }
     const fullPerMs = steadyPerMs ?? STARTUP_GAIN * leastPerMs;

@@ -129,6 +129,79 @@ describe('the first datagrams', () => {
   });
 });
 
+/** A TCP inside datagrams, as simple as can be: slow start, and half of its window after a loss (RFC 5681). */
+class InnerTransfer {
+  arrivedBytes = 0;
+  private window = 10;
+  private threshold = Number.POSITIVE_INFINITY;
+  private sent = 0;
+  private acked = 0;
+  private highest = 0;
+  private recoverAt = 0;
+
+  constructor(
+    private readonly path: DatagramPath,
+    private readonly id: number,
+  ) {
+    const atExit = path.exit.onEvent;
+    path.exit.onEvent = (event, now) => {
+      atExit(event, now);
+      if (event.type !== 'datagram' || event.stream !== id) return;
+      this.arrivedBytes += event.content.length;
+      // The acknowledgement comes back as a small datagram.
+      path.exit.session.mux.sendDatagram(id, Buffer.from(event.content.subarray(0, 4)), undefined, now);
+    };
+    const atClient = path.client.onEvent;
+    path.client.onEvent = (event, now) => {
+      atClient(event, now);
+      if (event.type === 'datagram' && event.stream === id) this.handleAck(Buffer.from(event.content).readUInt32BE(0));
+    };
+    path.at(path.now + 1, () => this.send());
+    this.watch();
+  }
+
+  private handleAck(number: number): void {
+    this.acked += 1;
+    const lost = number - this.highest - 1;
+    this.highest = Math.max(this.highest, number);
+    if (lost > 0) this.handleLoss(lost);
+    else this.window += this.window < this.threshold ? 1 : 1 / this.window;
+    this.send();
+  }
+
+  private handleLoss(lost: number): void {
+    this.acked += lost;
+    if (this.highest <= this.recoverAt) return;
+    this.recoverAt = this.sent;
+    this.threshold = Math.max(2, this.window / 2);
+    this.window = this.threshold;
+  }
+
+  /** All that is on its way was lost: begins again, as after a retransmission timeout. */
+  private watch(): void {
+    const { acked } = this;
+    this.path.at(this.path.now + 1_000, () => {
+      if (this.acked === acked && this.sent > this.acked) {
+        this.acked = this.sent;
+        this.highest = this.sent;
+        this.threshold = Math.max(2, this.window / 2);
+        this.window = 1;
+        this.send();
+      }
+      this.watch();
+    });
+  }
+
+  private send(): void {
+    while (this.sent - this.acked < this.window) {
+      this.sent += 1;
+      const content = Buffer.alloc(1_452);
+      content.writeUInt32BE(this.sent, 0);
+      this.path.client.session.mux.sendDatagram(this.id, content, undefined, this.path.now);
+    }
+  }
+}
+
 describe('datagrams beside others', () => {
   it('8 kB that are queued at 64 kbit/s never delay a later datagram more than 320 ms', () => {
     const path = new DatagramPath(SLOW);
@@ -189,6 +262,38 @@ describe('datagrams beside others', () => {
     flow.every(0.1, 1_200, 500, 3_000);
     path.run(3_500);
     expect(flow.delays.slice(10_000)).not.toContain(undefined);
+  });
+
+  it('small datagrams that go all the time keep no large one waiting: a transfer beside them finds its rate', () => {
+    const path = new DatagramPath(USUAL);
+    path.run(500);
+    const pings = new Flow(path);
+    pings.every(20, 128, 500, 8_000);
+    path.run(3_000);
+    // In the same association, as of a VPN.
+    const number = pings.sent;
+    pings.every(1, 1_452, 3_000, 8_000);
+    path.run(8_500);
+    const late = pings.delays.slice(number + 1_000);
+    expect(late.filter((delay) => delay === undefined).length).toBeLessThan(late.length * 0.01);
+  });
+
+  it('a transfer inside an association, which slows down by what is lost, fills most of the path', () => {
+    // The last one is slow to recover on a long path, whatever carries it.
+    for (const [oneWayMs, share] of [
+      [2, 0.7],
+      [20, 0.7],
+      [100, 0.3],
+    ] as const) {
+      const path = new DatagramPath({ ...USUAL, oneWayMs });
+      path.run(500);
+      const id = path.open('udp');
+      const inner = new InnerTransfer(path, id);
+      path.run(3_000 + 200 * oneWayMs);
+      const before = inner.arrivedBytes;
+      path.run(path.now + 10_000);
+      expect((inner.arrivedBytes - before) / 10_000, `${oneWayMs} ms`).toBeGreaterThan(share * USUAL.bytesPerMs);
+    }
   });
 
   it('a call beside four uploads waits for no more than a frame of theirs', () => {

@@ -292,11 +292,13 @@ describe('a queue of datagrams', () => {
   it('that never becomes short drops more and more often, as RFC 8289 has it', () => {
     const codel = new Codel();
     const drops: number[] = [];
-    for (let now = 0; now < 1_000; now++) if (codel.mustDrop(50, 10_000, now)) drops.push(now);
+    for (let now = 0; now < 1_000; now++) if (codel.mustDrop(50, 10_000, 1_000, now)) drops.push(now);
     expect(drops.slice(0, 4)).toEqual([100, 200, 271, 329]);
-    expect(codel.mustDrop(5, 10_000, 1_000)).toBe(false);
-    expect(codel.mustDrop(50, 1_000, 1_001)).toBe(false);
-    for (let now = 1_002; now < 1_102; now++) expect(codel.mustDrop(50, 10_000, now)).toBe(false);
-    expect(codel.mustDrop(50, 10_000, 1_102)).toBe(true);
+    expect(codel.mustDrop(5, 10_000, 1_000, 1_000)).toBe(false);
+    expect(codel.mustDrop(50, 1_000, 1_000, 1_001)).toBe(false);
+    for (let now = 1_002; now < 1_102; now++) expect(codel.mustDrop(50, 10_000, 1_000, now)).toBe(false);
+    expect(codel.mustDrop(50, 10_000, 1_000, 1_102)).toBe(true);
+    const onSlowPath = new Codel();
+    for (let now = 0; now < 1_000; now++) expect(onSlowPath.mustDrop(50, 10_000, 80, now)).toBe(false);
   });
 });

@@ -240,6 +240,12 @@ export class CongestionController {
     this.rate.onAppLimited();
   }
 
+  /** Only datagrams wait, for their own window: the same, but what is sent next belongs to what was sent before. */
+  onDatagramLimited(): void {
+    this.rate.onAppLimited();
+    this.rate.isIdle = false;
+  }
+
   /** A packet was lost, and this link carries bulk alone beside others: it need not be measured as often. */
   onLoss(now: number): void {
     this.probe.onLoss(now);

@@ -211,7 +211,8 @@ export class LinkSender {
     const isTight = recordBytes > (congestion.deliveryRate ?? 0) * LONG_RECORD_MS;
     const room = {
       maxBytes: isTight ? Math.min(recordBytes, spareBytes) : recordBytes,
-      mayExceed: !isTight || congestion.inFlightBytes === 0,
+      // Not only on an empty path: small datagrams of others would keep a large one waiting for ever.
+      mayExceed: !isTight || congestion.inFlightBytes <= window / 2,
       frameBytes,
       rate: { leastPerMs: congestion.deliveryRate ?? 0, steadyPerMs: congestion.steadyRate },
     };
@@ -243,7 +244,8 @@ export class LinkSender {
     if (mux.isOver || (inFlightBytes < congestion.window(now) && this.mayKeepMore)) {
       const pieces = mux.pollRecord(now, recordBytes, frameBytes);
       if (pieces !== undefined) return this.sendNew(link, pieces, undefined, now);
-      if (!mux.hasDatagrams) congestion.onAppLimited();
+      if (mux.hasDatagrams) congestion.onDatagramLimited();
+      else congestion.onAppLimited();
       return undefined;
     }
     if (!mux.hasUrgent || !this.mayPass(link, frameBytes) || !this.mayKeepMore) return undefined;
