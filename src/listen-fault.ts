@@ -35,7 +35,8 @@ export function cannotListen(
   const [reason, fix] = LISTEN_FAULTS[code] ?? [code, 'Give another address'];
   const shown = host.includes(':') ? `[${host}]` : host;
   const free = code === 'EADDRINUSE' && port < 65_535 ? `${shown}:${port + 1}` : 'HOST:PORT';
-  return new WstunError('cannot-listen', `${shown}:${port}: ${reason}`, { cause, fix: `${fix}: ${option} ${free}.` });
+  const value = option === '--local-forward' ? `${free.replace('HOST', 'BIND')}:HOST:PORT` : free;
+  return new WstunError('cannot-listen', `${shown}:${port}: ${reason}`, { cause, fix: `${fix}: ${option} ${value}.` });
 }
 
 /** The same of a socket in the file system. */

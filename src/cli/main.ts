@@ -99,7 +99,7 @@ function printsEvents(args: readonly string[]): boolean {
 /** @param args what was typed, whose secrets no message repeats */
 export function buildProgram(args: readonly string[]): Command {
   const program = new Command('wstun')
-    .description('Carry TCP connections out of networks that allow only web traffic.')
+    .description('Carry TCP connections and UDP out of networks that allow only web traffic.')
     .version(versionLine(readBuild()), '-V, --version', 'print version, commit, Node and protocol')
     // What stands behind the program of `wstun run` is that program's.
     .enablePositionalOptions()

@@ -5,20 +5,25 @@ import { parseIp, parseIpv6 } from '../net/ip.ts';
 
 /** `HOST:PORT`, IPv6 in brackets. */
 export function parseHostPort(text: string): HostPort {
+  const place = readHostPort(text);
+  if (place === undefined) throw new WstunError('bad-address', text);
+  return place;
+}
+
+function readHostPort(text: string): HostPort | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
-  if (!match || host === undefined || port > 65_535 || (match[1] !== undefined && parseIpv6(host) === undefined)) {
-    throw new WstunError('bad-address', text);
-  }
+  if (!match || host === undefined || port > 65_535 || (match[1] !== undefined && parseIpv6(host) === undefined))
+    return undefined;
   return { host, port };
 }
 
 /** `PORT`, `HOST:PORT`; the host is an IP address. */
 export function parseTransparent(text: string): { readonly host?: string; readonly port: number } {
-  const place = /^\d{1,5}$/.test(text) ? { port: Number(text) } : parseHostPort(text);
-  if (place.port < 1 || place.port > 65_535) throw new WstunError('bad-address', text);
-  return place;
+  const place = /^\d{1,5}$/.test(text) ? { port: Number(text) } : readHostPort(text);
+  if (place !== undefined && place.port >= 1 && place.port <= 65_535) return place;
+  throw new WstunError('bad-address', text, { fix: 'Write PORT, from 1 to 65535, or ADDRESS:PORT: 7893.' });
 }
 
 /** `--tether` takes the next word as its address. That word may be the invite, or the first one of a pasted line. */

@@ -180,7 +180,18 @@ export async function planOwnClient(
 async function chooseOwnInvite(settled: Settled, hasFile: boolean, output: Output): Promise<ClientInvite> {
   const options = keepOptions(settled, undefined);
   const state = defaultStateDir('client', process.env);
-  return await chooseInvite({ ...options, ...(hasFile && { keep: false }) }, state, output);
+  try {
+    return await chooseInvite({ ...options, ...(hasFile && { keep: false }) }, state, output);
+  } catch (error) {
+    throw error instanceof WstunError && error.fault === 'invite-missing' ? withoutArgument(error) : error;
+  }
+}
+
+/** Their arguments are those of a program. */
+function withoutArgument({ detail }: WstunError): WstunError {
+  return new WstunError('invite-missing', detail, {
+    fix: 'Give it with --invite-file FILE, or in $WSTUN_INVITE, or start wstun client INVITE once, which keeps it for all commands of this user.',
+  });
 }
 
 async function closeOwn(own: Client, invite: ClientInvite): Promise<void> {

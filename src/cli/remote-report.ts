@@ -28,7 +28,7 @@ export function reportRemoteForward(notice: RemoteForwardNotice, output: Output)
   const to = notice.to === 'socks' ? 'socks' : formatHostPort(notice.to);
   output.event({ event: 'remote-forward', state, forward, bound, to, again });
   const where = to === 'socks' ? 'is a SOCKS proxy of this machine' : `leads to ${to}`;
-  output.say(`${bound} at the exit ${where}${again ? ' again' : ''}`);
+  output.say(`${bound}${forward.endsWith('/udp') ? ' (UDP)' : ''} at the exit ${where}${again ? ' again' : ''}`);
 }
 
 function sentence(forward: string, state: 'refused' | 'lost'): string {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { parseCount, parseTether } from '../../src/cli/options.ts';
+import { parseCount, parseTether, parseTransparent } from '../../src/cli/options.ts';
 
 it.each(['0', '1', '64', '999999', '1000000'])('--max-pending-per-address accepts %s', (text) => {
   expect(parseCount(text)).toBe(Number(text));
@@ -30,4 +30,11 @@ it.each([
 it('--tether rejects a value that is not an address', () => {
   expect(() => parseTether('wstun1_x', '8808')).toThrow('WSTUN-E102');
   expect(() => parseTether('wstun1_x', 'wstun1_y')).toThrow('WSTUN-E102');
+});
+
+it('the place of a transparent proxy is a port, or an address with one; what is neither is told both forms', () => {
+  expect(parseTransparent('7893')).toEqual({ port: 7893 });
+  expect(parseTransparent('[::1]:7893')).toEqual({ host: '::1', port: 7893 });
+  for (const text of ['', '0', '65536', 'x', '127.0.0.1', '127.0.0.1:0', '127.0.0.1:65536'])
+    expect(() => parseTransparent(text)).toThrow('Write PORT, from 1 to 65535, or ADDRESS:PORT: 7893.');
 });

@@ -34,6 +34,12 @@ describe('what a client says of its ports at the exit', () => {
     });
   });
 
+  it('a client says which of its ports at the exit are those of UDP', () => {
+    const { output, said } = begin();
+    reportRemoteForward({ ...listening, forward: `${forward}/udp` }, output);
+    expect(said).toEqual(['127.0.0.1:8080 (UDP) at the exit leads to [::1]:80']);
+  });
+
   it('a client says why it has no port, or no longer, and that it asks for it again', () => {
     const { output, said, events } = begin();
     for (const state of ['refused', 'lost'] as const) reportRemoteForward({ state, forward, error: IN_USE }, output);

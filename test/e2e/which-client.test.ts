@@ -51,7 +51,11 @@ describe('where no client runs', () => {
   it('`wstun run` starts one with the kept invite that `wstun client` would use, or with the one that --as names', async () => {
     const [env, one, two] = [await newHome(), await startRelay(), await startRelay()];
     const none = await runs(env, [], GIVEN);
-    expect(none).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('WSTUN-E108') });
+    expect(none).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringMatching(/wstun client INVITE.*WSTUN-E108/),
+    });
     await keep(env, [one.invite ?? '']);
     const usual = await runs(env, [], OWN_PAGE);
     expect(usual).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining(`127.0.0.1:${one.port}`) });

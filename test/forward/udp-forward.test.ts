@@ -42,9 +42,12 @@ describe('a UDP forward', () => {
     }
   });
 
-  it('a port that is taken is told as that of the proxy', async () => {
+  it('a port that is taken is told, with a forward at another one', async () => {
     const { port } = await UdpClient.open();
-    await expect(forwardTo(`${port}:192.0.2.7:53/udp`)).rejects.toMatchObject({ fault: 'cannot-listen' });
+    await expect(forwardTo(`${port}:192.0.2.7:53/udp`)).rejects.toMatchObject({
+      fault: 'cannot-listen',
+      message: expect.stringContaining(`--local-forward 127.0.0.1:${port + 1}:HOST:PORT.`),
+    });
   });
 
   it('an exit that refuses is reported once, without the target', async () => {

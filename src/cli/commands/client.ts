@@ -120,6 +120,8 @@ Examples:
   Through a browser on this machine, where a company's proxy wants its login:
     wstun client wstun1_AQDc… --via-browser
 
+  A database of the exit's network, at port 5432 of this machine:
+    wstun client -L 5432:db.intra.example:5432
   A web server on this machine, at port 8080 of the exit's:
     wstun client -R 0.0.0.0:8080:127.0.0.1:80
   A name server for this machine's programs:
