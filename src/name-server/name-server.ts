@@ -89,7 +89,8 @@ export class NameServer {
     socket.on('error', (error) => this.options.logger.debug({ error: error.message }, 'the name server cannot send'));
     socket.on('message', (message, { address, port: from }) =>
       this.answerer.handle(message, { over: 'udp', address }, (answer) => {
-        if (answer !== undefined && this.udp === socket) socket.send(answer, from, address, () => {});
+        // Nobody can be answered who has sent from port 0 (RFC 768), and Node throws.
+        if (answer !== undefined && this.udp === socket && from !== 0) socket.send(answer, from, address, () => {});
       }),
     );
     return true;

@@ -78,7 +78,9 @@ export class UdpSocket {
 
   /** Binds it, if it is not bound yet. @param address undefined: it is connected */
   send(bytes: Uint8Array, address?: string, port?: number): void {
-    if (!this.isOpen || this.socket.getSendQueueSize() + bytes.length > MAX_QUEUED_BYTES) return;
+    // Nobody can be answered who has sent from port 0 (RFC 768), and Node throws.
+    if (!this.isOpen || port === 0) return;
+    if (this.socket.getSendQueueSize() + bytes.length > MAX_QUEUED_BYTES) return;
     if (address === undefined || port === undefined) this.socket.send(bytes);
     else this.socket.send(bytes, port, address);
   }

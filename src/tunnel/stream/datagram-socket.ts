@@ -63,6 +63,8 @@ export class DatagramSocket {
 
   /** One datagram of these parts. What the system does not take is lost, as it may be on any path. */
   send(parts: readonly Uint8Array[], port: number, address: string): void {
+    // Nobody can be answered who has sent from port 0 (RFC 768), and Node throws.
+    if (port === 0) return;
     if (this.closed || this.socket.getSendQueueSize() > MAX_UNSENT_BYTES) return;
     this.socket.send(parts, port, address, ignore);
   }
