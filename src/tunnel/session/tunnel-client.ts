@@ -64,6 +64,9 @@ export interface ClientOptions {
   readonly clock?: Clock;
 }
 
+/** Whether a program waits for the session: the next attempt then comes at once. */
+type Need = 'urgent' | 'patient';
+
 /** The session before, until the next is established. */
 interface LostSession {
   /** From when on no streams could be opened, by the clock. */
@@ -121,17 +124,18 @@ export class TunnelClient implements StreamOpener, SessionServices {
     return session.services.openResolver(signal);
   }
 
+  /** A port is asked for again and again: unlike a program it must not shorten the pauses between attempts. */
   async listenTcp(address: Target, handler: ListenerHandler, signal: AbortSignal): Promise<TunnelListener> {
-    const session = this.usable ?? (await this.awaitSession(signal));
+    const session = this.usable ?? (await this.awaitSession(signal, 'patient'));
     return session.services.listenTcp(address, handler, signal);
   }
 
   openAssociation(target: Target | undefined, handler: AssociationHandler): Association {
-    return this.servicesAtOnce().openAssociation(target, handler);
+    return this.servicesAtOnce('urgent').openAssociation(target, handler);
   }
 
   listenUdp(address: Target, handler: AssociationHandler): Association {
-    return this.servicesAtOnce().listenUdp(address, handler);
+    return this.servicesAtOnce('patient').listenUdp(address, handler);
   }
 
   private get usable(): SessionDriver | undefined {
@@ -139,10 +143,10 @@ export class TunnelClient implements StreamOpener, SessionServices {
   }
 
   /** Of the session as it is: datagrams do not wait for a link, but an association outlives one. */
-  private servicesAtOnce(): SessionServices {
+  private servicesAtOnce(need: Need): SessionServices {
     const { current } = this;
     if (current === undefined || !current.wasEstablished || this.history.closingAt !== undefined) {
-      current?.reconnectNow('stream-waiting');
+      if (need === 'urgent') current?.reconnectNow('stream-waiting');
       throw new WstunError('not-connected');
     }
     return current.driver.services;
@@ -334,11 +338,11 @@ export class TunnelClient implements StreamOpener, SessionServices {
     for (const waiter of [...this.waiters]) waiter.resolve(session.driver);
   }
 
-  private awaitSession(signal: AbortSignal): Promise<SessionDriver> {
+  private awaitSession(signal: AbortSignal, need: Need = 'urgent'): Promise<SessionDriver> {
     if (signal.aborted) return Promise.reject(new WstunError('dial-cancelled'));
     if (this.history.closingAt !== undefined || this.waiters.size >= MAX_WAITING)
       return Promise.reject(new WstunError('not-connected'));
-    const isUnderWay = this.current?.reconnectNow('stream-waiting') ?? false;
+    const isUnderWay = need === 'urgent' && this.current?.reconnectNow('stream-waiting') === true;
     if (this.exitAbsent && !isUnderWay) return Promise.reject(new WstunError('exit-absent'));
     const waiter = new AbortableWait<SessionDriver>({
       clock: this.clock,

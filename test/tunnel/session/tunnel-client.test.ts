@@ -461,6 +461,30 @@ describe('TunnelClient', () => {
     await relay.clock.run(Promise.all([run, drained]));
   });
 
+  it('TunnelClient keeps its pauses while ports at the exit are asked for, and shortens them for a program', async () => {
+    const dialsWhile = async (ask: (client: TunnelClient) => void): Promise<number> => {
+      const relay = new MemoryRelay();
+      relay.faults.push(...Array.from({ length: 500 }, () => new WstunError('relay-unreachable')));
+      const client = new TunnelClient(relay, {}, silentLogger, { clock: relay.clock });
+      const run = client.run();
+      const stop = every(relay.clock, 1_000, () => ask(client));
+      await relay.clock.advance(300_000);
+      stop();
+      await relay.clock.run(client.close(0));
+      await relay.clock.run(run);
+      return relay.dials;
+    };
+    const ended = { handleEnd: () => {}, handleConnection: () => {}, handleDatagram: () => {} };
+    const alone = await dialsWhile(() => {});
+    const withPorts = await dialsWhile((client) => {
+      client.listenTcp(target, ended, never).catch(() => {});
+      expect(() => client.listenUdp(target, ended)).toThrow('WSTUN-E209');
+    });
+    const withProgram = await dialsWhile((client) => void client.open(target, never).catch(() => {}));
+    expect(withPorts).toBe(alone);
+    expect(withProgram).toBeGreaterThan(3 * alone);
+  });
+
   it('TunnelClient stops waiting for a session when the program has gone', async () => {
     const relay = new MemoryRelay();
     const client = new TunnelClient(relay, observe(relay), silentLogger, { clock: relay.clock });
