@@ -18,7 +18,7 @@ export const FLAG = {
 } as const;
 
 export const RCODE = { noError: 0, formErr: 1, servFail: 2, nxDomain: 3, notImp: 4, refused: 5 } as const;
-export const TYPE = { a: 1, soa: 6, hinfo: 13, aaaa: 28, opt: 41, any: 255 } as const;
+export const TYPE = { a: 1, soa: 6, hinfo: 13, aaaa: 28, opt: 41, svcb: 64, https: 65, any: 255 } as const;
 export const CLASS_IN = 1;
 
 export interface DnsHeader {

@@ -7,17 +7,13 @@ import type { HostPort } from '../net/host-port.ts';
 import type { Logger } from '../observability/logger.ts';
 import { openStream, pipe, type StreamContext } from '../proxy/program-connection.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
-import { ServedSockets } from '../proxy/served-sockets.ts';
+import { PROGRAM_SOCKETS, ServedSockets } from '../proxy/served-sockets.ts';
 import { ShutdownNotice } from '../proxy/shutdown-notice.ts';
 import { resetSocket } from '../tunnel/stream/socket-reset.ts';
 import type { StreamOpener, Target, TunnelStream } from '../tunnel/stream/stream.ts';
 import { type Forward, formatListen, type SocketPath } from './forward.ts';
 import { ForwardLog } from './forward-log.ts';
 import { listenAtPath } from './socket-path.ts';
-
-/** As the proxy's. */
-const KEEP_ALIVE_MS = 60_000;
-const SOCKET_BUFFER_BYTES = 64 * 1024;
 
 export interface TcpForwardOptions {
   readonly forward: Extract<Forward, { protocol: 'tcp' }>;
@@ -48,10 +44,7 @@ export class TcpForward {
     this.sockets = new ServedSockets(this.context, () => {
       this.isFull = false;
     });
-    this.server = createServer({
-      ...{ allowHalfOpen: true, noDelay: true, highWaterMark: SOCKET_BUFFER_BYTES },
-      ...{ keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
-    });
+    this.server = createServer(PROGRAM_SOCKETS);
     this.server.maxConnections = maxConnections;
     this.server.on('connection', (socket) => this.sockets.serve(socket, (accepted) => this.serve(accepted)));
     this.server.on('drop', () => this.warnFull(maxConnections));

@@ -12,7 +12,7 @@ import { HttpConnection } from './http-connection.ts';
 import type { OwnPages } from './own-answers.ts';
 import { awaitBytes, type ProxyContext } from './program-connection.ts';
 import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './proxy-limits.ts';
-import { ServedSockets } from './served-sockets.ts';
+import { PROGRAM_SOCKETS, ServedSockets } from './served-sockets.ts';
 import { ShutdownNotice } from './shutdown-notice.ts';
 import { serveSocks } from './socks-connection.ts';
 import { Socks4Negotiation } from './socks4.ts';
@@ -34,11 +34,6 @@ export interface ProxyServerOptions {
   /** As of ProxyContext. */
   readonly own?: OwnPages | undefined;
 }
-
-/** Silence before the kernel asks whether the program's machine still lives, ms; matters only beyond loopback. */
-const KEEP_ALIVE_MS = 60_000;
-/** What a socket queues in each direction in this process, bytes: one large read. */
-const SOCKET_BUFFER_BYTES = 64 * 1024;
 
 const SOCKS4 = 4;
 const SOCKS5 = 5;
@@ -78,13 +73,7 @@ export class ProxyServer {
     private context: ProxyContext,
     private readonly guesses: FailedAttemptLimiter,
   ) {
-    this.server = createServer({
-      allowHalfOpen: true,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEP_ALIVE_MS,
-      highWaterMark: SOCKET_BUFFER_BYTES,
-    });
+    this.server = createServer(PROGRAM_SOCKETS);
     this.server.maxConnections = context.limits.maxConnections;
     this.sockets = new ServedSockets(context, () => {
       this.full = false;

@@ -1,8 +1,22 @@
-/** The accepted sockets of a server while they are served: each has an error handler, and all can be ended. */
+/**
+ * The sockets that a server for programs has accepted: their options, an error handler for each while it is served, and
+ * how all of them end. What they are served with is not known here.
+ */
 import type { Socket } from 'node:net';
 import { WstunError } from '../errors.ts';
 import { resetSocket } from '../tunnel/stream/socket-reset.ts';
 import type { StreamContext } from './program-connection.ts';
+
+/** Of sockets that programs connect to: whoever listens for them passes these to Node. */
+export const PROGRAM_SOCKETS = {
+  allowHalfOpen: true,
+  noDelay: true,
+  keepAlive: true,
+  /** Silence before the kernel asks whether the program's machine still lives, ms; matters only beyond loopback. */
+  keepAliveInitialDelay: 60_000,
+  /** What a socket queues in each direction in this process, bytes: one large read. */
+  highWaterMark: 64 * 1024,
+} as const;
 
 export class ServedSockets {
   /** A promise each that resolves when nothing of the socket is left. */

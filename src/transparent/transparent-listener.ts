@@ -10,7 +10,7 @@ import { formatIp } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
 import { openStream, pipe, type StreamContext } from '../proxy/program-connection.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
-import { ServedSockets } from '../proxy/served-sockets.ts';
+import { PROGRAM_SOCKETS, ServedSockets } from '../proxy/served-sockets.ts';
 import { ShutdownNotice } from '../proxy/shutdown-notice.ts';
 import { resetSocket } from '../tunnel/stream/socket-reset.ts';
 import type { StreamOpener, TunnelStream } from '../tunnel/stream/stream.ts';
@@ -31,10 +31,6 @@ export interface TransparentOptions {
   /** Open at once; others are closed unread. Default: as of the proxy. */
   readonly maxConnections?: number;
 }
-
-/** Whether a machine of the network lives, ms. */
-const KEEP_ALIVE_MS = 60_000;
-const SOCKET_BUFFER_BYTES = 64 * 1024;
 
 export class TransparentListener {
   private readonly context: StreamContext;
@@ -74,10 +70,7 @@ export class TransparentListener {
   }
 
   private async listen(place: Place): Promise<void> {
-    const server = createServer({
-      ...{ allowHalfOpen: true, noDelay: true, highWaterMark: SOCKET_BUFFER_BYTES },
-      ...{ keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
-    });
+    const server = createServer(PROGRAM_SOCKETS);
     server.maxConnections = this.maxConnections;
     server.on('connection', (socket) => this.sockets.serve(socket, (accepted) => this.serve(accepted)));
     server.on('drop', () => this.warnFull());

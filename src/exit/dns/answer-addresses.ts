@@ -1,11 +1,7 @@
 /** The addresses that an answer of a name server leads to: of A, AAAA, and the hints of SVCB and HTTPS. Pure. */
-import { CLASS_IN, type DnsRecord, HEADER_BYTES, readRecords, u16 } from '../../dns/wire.ts';
+import { CLASS_IN, type DnsRecord, HEADER_BYTES, readRecords, TYPE, u16 } from '../../dns/wire.ts';
 import type { IpBytes } from '../../net/ip.ts';
 
-const A = 1;
-const AAAA = 28;
-const SVCB = 64;
-const HTTPS = 65;
 /** Parameters of RFC 9460 §7.3. */
 const IPV4_HINT = 4;
 const IPV6_HINT = 6;
@@ -26,12 +22,12 @@ function addressesOf(answer: Uint8Array, record: DnsRecord): readonly IpBytes[] 
   if (record.class !== CLASS_IN) return [];
   const data = answer.subarray(record.dataAt, record.end);
   switch (record.type) {
-    case A:
+    case TYPE.a:
       return data.length === 4 ? [data] : undefined;
-    case AAAA:
+    case TYPE.aaaa:
       return data.length === 16 ? [data] : undefined;
-    case SVCB:
-    case HTTPS:
+    case TYPE.svcb:
+    case TYPE.https:
       return hintsOf(data);
     default:
       return [];

@@ -1,9 +1,7 @@
 /** Answers for names that no name server is asked for: those of the hosts file, and localhost. Pure. */
-import { type DnsQuestion, FLAG, HEADER_BYTES, putU16, putU32 } from '../../dns/wire.ts';
+import { type DnsQuestion, FLAG, HEADER_BYTES, putU16, putU32, TYPE } from '../../dns/wire.ts';
 import type { IpBytes } from '../../net/ip.ts';
 
-const A = 1;
-const AAAA = 28;
 /** The file may change at any time; it is looked at every five seconds. */
 const TTL_S = 5;
 
@@ -13,7 +11,7 @@ export function localAnswer(
   spelling: Uint8Array,
   all: readonly IpBytes[],
 ): Uint8Array {
-  const length = type === A ? 4 : type === AAAA ? 16 : 0;
+  const length = type === TYPE.a ? 4 : type === TYPE.aaaa ? 16 : 0;
   const addresses = all.filter((ip) => ip.length === length);
   const recordBytes = 12 + length;
   const bytes = new Uint8Array(HEADER_BYTES + spelling.length + addresses.length * recordBytes);

@@ -4,10 +4,8 @@ import { familyOf, formatIp, type IpBytes } from '../../net/ip.ts';
 import { interleave } from '../dialer.ts';
 import { dialFaultOf, mostSpecific } from '../target-dial-faults.ts';
 import type { Flow, OpenAssociation } from './open-association.ts';
+import { MAX_ADDRESSES } from './route-check.ts';
 import { UdpSocket } from './udp-socket.ts';
-
-/** Addresses of a name that are tried: to connect a UDP socket asks only for a route, and takes no time. */
-const MAX_ADDRESSES = 8;
 
 export class ConnectedFlow implements Flow {
   private constructor(

@@ -5,8 +5,8 @@ import { familyOf, formatIp, type IpBytes } from '../../net/ip.ts';
 import { interleave } from '../dialer.ts';
 import { UdpSocket } from './udp-socket.ts';
 
-/** More than anyone has who lists one family in vain. */
-const MAX_ADDRESSES = 8;
+/** Of a name: more than anyone has who lists one family in vain. To ask for a route takes no time. */
+export const MAX_ADDRESSES = 8;
 const IGNORED = { handleMessage: () => {}, handleFailed: () => {} };
 
 /** The first to which the system has a route, as RFC 6724 asks by a connected socket; else the first. */
