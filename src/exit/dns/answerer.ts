@@ -1,6 +1,7 @@
 /**
  * The exit's answer to one DNS message of a client: what the policy allows is asked of the name servers, and what they
- * say is passed on unless it leads where the policy does not. Records are not decoded but for their addresses.
+ * say is passed on unless it leads where the policy does not: to addresses, and by aliases to names. No more of records
+ * is decoded.
  */
 import { answerTo, neutralAnswer } from '../../dns/answer.ts';
 import { type Asked, failure, forwarded, judge, withOpt } from '../../dns/query.ts';
@@ -8,6 +9,7 @@ import { RCODE, readHeader } from '../../dns/wire.ts';
 import type { IpBytes } from '../../net/ip.ts';
 import type { Rule } from '../rules.ts';
 import { addressesIn } from './answer-addresses.ts';
+import { namesIn } from './answer-names.ts';
 import type { Forwarder } from './forwarder.ts';
 import { localAnswer } from './local-answer.ts';
 import { decideName, mayShow, nameOf } from './question-policy.ts';
@@ -40,8 +42,12 @@ export class Answerer {
     if (!isAllowed) return failure(query, RCODE.refused);
     const answer = this.local(query, name) ?? (await this.ask(query, signal));
     const addresses = answer && addressesIn(answer);
-    if (answer === undefined || addresses === undefined) return failure(query, RCODE.servFail);
-    if (!isVouched && !addresses.every((ip) => mayShow(ip, rules))) return failure(query, RCODE.refused);
+    const names = answer && namesIn(answer);
+    if (answer === undefined || addresses === undefined || names === undefined) return failure(query, RCODE.servFail);
+    // Whoever has a zone can make an alias of any name in it, and ask for that.
+    const isOpen =
+      addresses.every((ip) => mayShow(ip, rules)) && [...names].every((each) => decideName(each, rules).isAllowed);
+    if (!isVouched && !isOpen) return failure(query, RCODE.refused);
     return answerTo(query, answer, { ageS: 0, over: 'tcp' });
   }
 

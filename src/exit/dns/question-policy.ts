@@ -39,14 +39,26 @@ export function nameOf({ name }: DnsQuestion): string {
   return labels.join('.');
 }
 
-/** Of `1.2.0.192.in-addr.arpa`: 192.0.2.1; of a zone above, the first address in it. Undefined: it is no such name. */
+/**
+ * Of `1.2.0.192.in-addr.arpa`: 192.0.2.1; of a zone above, or of a name below one that is no address (RFC 2317), the
+ * first address in the zone. Undefined: it is no such name.
+ */
 function addressOfReverse(name: string): IpBytes | undefined {
   const labels = name.split('.').toReversed();
   const [top, second, ...rest] = labels;
   if (top !== 'arpa') return undefined;
-  if (second === 'in-addr' && rest.length > 0)
-    return parseIpv4([...rest.slice(0, 4), '0', '0', '0', '0'].slice(0, 4).join('.'));
-  if (second !== 'ip6' || rest.length === 0) return undefined;
-  const digits = rest.slice(0, 32).join('').padEnd(32, '0');
-  return parseIpv6((digits.match(/.{4}/g) ?? []).join(':'));
+  if (second === 'in-addr') {
+    const octets = leading(rest, (label) => /^\d{1,3}$/.test(label) && Number(label) < 256).slice(0, 4);
+    return octets.length === 0 ? undefined : parseIpv4([...octets.map(Number), 0, 0, 0].slice(0, 4).join('.'));
+  }
+  if (second !== 'ip6') return undefined;
+  const digits = leading(rest, (label) => /^[0-9a-f]$/.test(label)).slice(0, 32);
+  if (digits.length === 0) return undefined;
+  return parseIpv6((digits.join('').padEnd(32, '0').match(/.{4}/g) ?? []).join(':'));
+}
+
+/** Those before the first one of another form. */
+function leading(labels: readonly string[], isRight: (label: string) => boolean): readonly string[] {
+  const end = labels.findIndex((label) => !isRight(label));
+  return end < 0 ? labels : labels.slice(0, end);
 }

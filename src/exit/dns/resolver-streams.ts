@@ -16,7 +16,8 @@ import type { Answerer } from './answerer.ts';
 
 /** Of one stream; beyond, its queries wait. */
 const MAX_ASKED = 256;
-/** Of all; beyond, SERVFAIL: each has a socket. */
+/** Of one access entry, and of all; beyond, SERVFAIL: each has a socket. Names that nobody answers take seconds. */
+const MAX_ASKED_OF_PEER = 256;
 const MAX_ASKED_OF_ALL = 1_024;
 /** Of one access entry: a client needs one. */
 const MAX_STREAMS_OF_PEER = 16;
@@ -34,6 +35,7 @@ interface ResolverStreamsOptions {
 
 export class ResolverStreams {
   private readonly streams = new Map<string, number>();
+  private readonly askedBy = new Map<string, number>();
   private asked = 0;
 
   constructor(private readonly options: ResolverStreamsOptions) {}
@@ -60,14 +62,19 @@ export class ResolverStreams {
     signal: AbortSignal,
   ): Promise<Uint8Array | undefined> {
     if (!share.passes('toSocket', message.length)) return undefined;
-    const isTooMuch = this.asked >= MAX_ASKED_OF_ALL || this.options.isOverloaded();
-    if (isTooMuch) return busyAnswer(message);
+    const askedByPeer = this.askedBy.get(peer) ?? 0;
+    const isTooMuch = askedByPeer >= MAX_ASKED_OF_PEER || this.asked >= MAX_ASKED_OF_ALL;
+    if (isTooMuch || this.options.isOverloaded()) return busyAnswer(message);
+    this.askedBy.set(peer, askedByPeer + 1);
     this.asked++;
     try {
       const answer = await this.options.answerer.answer(message, this.options.rulesFor(peer), signal);
       return answer !== undefined && share.passes('fromSocket', answer.length) ? answer : undefined;
     } finally {
       this.asked--;
+      const left = (this.askedBy.get(peer) ?? 0) - 1;
+      if (left > 0) this.askedBy.set(peer, left);
+      else this.askedBy.delete(peer);
     }
   }
 }

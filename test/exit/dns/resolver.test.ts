@@ -474,11 +474,46 @@ describe('the policy', () => {
     ['d.f.ip6.arpa', [], 'REFUSED'],
     ['8.b.d.0.1.0.0.2.ip6.arpa', [], 'REFUSED'],
     ['0.0.7.4.6.0.6.2.ip6.arpa', [], 'NOERROR'],
+    ['4.0/25.2.168.192.in-addr.arpa', [], 'REFUSED'],
+    ['host.10.in-addr.arpa', [], 'REFUSED'],
+    ['300.10.in-addr.arpa', [], 'REFUSED'],
+    ['host.d.f.ip6.arpa', [], 'REFUSED'],
+    ['4.0/25.8.8.8.in-addr.arpa', [], 'NOERROR'],
   ])('about PTR of %s, with the rules %j: %s', async (name, list, rcode) => {
     rules = list;
     server.reply = (message) =>
       answer(message, [{ type: 'PTR', name: nameIn(message), ttl: 9, data: 'a.example.org' }]);
     expect(await (await asking())(query(name, 'PTR'))).toMatchObject({ rcode });
+  });
+
+  it.each<[string, string, string[], string]>([
+    ['TXT', 'secret.internal', [], 'REFUSED'],
+    ['PTR', '4.3.2.10.in-addr.arpa', [], 'REFUSED'],
+    ['TXT', 'secret.internal', ['*.internal'], 'NOERROR'],
+    ['TXT', 'other.example', [], 'NOERROR'],
+  ])('passes no answer of type %s that an alias of a public name leads to %s, unless %j: %s', async (...row) => {
+    const [type, name, list, rcode] = row;
+    rules = list;
+    const ask = await asking();
+    const alias = (from: string): packet.Answer => ({ type: 'CNAME', name: from, ttl: 9, data: name });
+    const end = { type, name, ttl: 9, data: type === 'PTR' ? 'laptop.corp' : ['text'] } as packet.Answer;
+    server.reply = (message) => answer(message, [alias(nameIn(message)), end]);
+    expect(await ask(query('a.example.org', type))).toMatchObject({ rcode });
+    // Whether the name exists is not told either.
+    server.reply = (message) => answer(message, [alias(nameIn(message))], {}, 3);
+    expect(await ask(query('b.example.org', type))).toMatchObject({ rcode: rcode === 'NOERROR' ? 'NXDOMAIN' : rcode });
+  });
+
+  it('of one client who asks what nobody answers keep no place from others', async () => {
+    const exit = await exitWith();
+    server.reply = (message) => (nameIn(message).startsWith('slow') ? undefined : answer(message, []));
+    for (let stream = 0; stream < 6; stream++) {
+      const hostile = await asker(exit, 'hostile');
+      for (let i = 0; i < 200; i++) hostile.send(query(`slow${stream}-${i}.example.org`, 'A'));
+    }
+    await vi.waitFor(() => expect(server.asked.length).toBeGreaterThanOrEqual(250), WAIT);
+    expect(await (await asker(exit, 'laptop')).ask(query('a.example.org', 'A'))).toMatchObject({ rcode: 'NOERROR' });
+    expect(server.asked.length).toBeLessThan(600);
   });
 
   it('answers names of the hosts file by itself, if their addresses are allowed', async () => {
