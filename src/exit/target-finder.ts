@@ -42,6 +42,15 @@ export class TargetFinder {
     return checkTarget(target, this.contextOf(peer, transport));
   }
 
+  /** Whether an address that a name had may still be dialled for it, by the current rules. */
+  isStillAllowed(peer: string, target: Target, ip: IpBytes, transport: Transport): boolean {
+    const context = this.contextOf(peer, transport);
+    const decision = checkTarget(target, context);
+    if (decision.kind !== 'resolve') return false;
+    const vouched = decision.names.some((full) => full.vouched);
+    return checkAddresses([ip], target.port, { ...context, vouched }).kind === 'dial';
+  }
+
   /** At least one address. Rejects with the WstunError that the peer is told. */
   async find(want: Want, transport: Transport): Promise<readonly IpBytes[]> {
     const context = this.contextOf(want.peer, transport);

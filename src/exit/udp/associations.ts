@@ -130,9 +130,14 @@ export class Associations {
       return addresses.find(isSame) ?? (await firstWithRoute(addresses, target.port));
     } catch (error) {
       const fault = error instanceof WstunError ? error.fault : String(error);
-      // Without a name server, what works goes on: it was checked then.
-      return before !== undefined && PASSES.has(fault) ? before : this.drop(offer, target, fault);
+      // Without a name server, what works goes on as far as the rules of now allow: a look-up may fail on purpose.
+      const goesOn = before !== undefined && PASSES.has(fault) && this.isStillAllowed(offer, target, before);
+      return goesOn ? before : this.drop(offer, target, fault);
     }
+  }
+
+  private isStillAllowed({ peer }: OfferedStream, target: Target, ip: IpBytes): boolean {
+    return this.options.finder.isStillAllowed(peer, target, ip, 'udp');
   }
 
   private drop({ peer }: OfferedStream, target: Target, fault: string): undefined {

@@ -269,6 +269,25 @@ describe('an association that is not connected', () => {
     expect(lookUps).toHaveLength(3);
   });
 
+  it('leaves the address of a name that cannot be looked up any more when the rules of now forbid it', async () => {
+    const place = await far();
+    rules = ['*'];
+    names = { 'name.example': ['127.0.0.1'] };
+    const offer = await opened(exitWith());
+    send(offer, 'a', nameTarget('name.example', place.port));
+    await arrives(place, 'a');
+    rules = [];
+    names = { 'name.example': new WstunError('dial-name-failed') };
+    await clock.advance(5_001);
+    send(offer, 'during', nameTarget('name.example', place.port));
+    await clock.advance(10);
+    send(offer, 'after', nameTarget('name.example', place.port));
+    rules = ['127.0.0.1'];
+    send(offer, 'end', at('127.0.0.1', place.port));
+    await arrives(place, 'end');
+    expect(place.received.map(({ text }) => text)).toEqual(['a', 'during', 'end']);
+  });
+
   it('looks at most 32 names up at a time, drops datagrams to others, and warns of nothing', async () => {
     const warnings: Error[] = [];
     const note = (warning: Error) => void warnings.push(warning);
