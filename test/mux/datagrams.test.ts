@@ -3,9 +3,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Codel } from '../../src/mux/codel.ts';
 import { DatagramQueue } from '../../src/mux/datagram-queue.ts';
-import { FEATURE_DATAGRAMS, FEATURE_SERVICES } from '../../src/protocol/frames.ts';
+import { FEATURE_DATAGRAMS, FEATURE_LINKS, FEATURE_MAY_WAIT, FEATURE_SERVICES } from '../../src/protocol/frames.ts';
 import type { Service } from '../../src/protocol/services.ts';
 import { MuxPeer, TARGET } from '../support/mux/mux-peer.ts';
+import { OneLinkSession } from '../support/mux/one-link-session.ts';
 import { frame, wire } from '../support/mux/wire.ts';
 import { ipTarget } from '../support/net/targets.ts';
 
@@ -225,6 +226,53 @@ describe('a client', () => {
     const exit = joined('exit');
     exit.feed(frame(1, 1, Buffer.from('000010000601c00000000001c0000207', 'hex')));
     expect(exit.frames()).toEqual([['open-failed', 1, 39]]);
+  });
+});
+
+describe('a peer of the first versions', () => {
+  /** All that an end sends to it, as hex: flags and frames, after HELLO. */
+  function recordsTo(end: OneLinkSession): string[] {
+    const records: string[] = [];
+    for (let now = 10; now < 1_000; now += 10) {
+      for (let next = end.pollMessage(now); next; next = end.pollMessage(now))
+        records.push(Buffer.concat(next).toString('hex'));
+    }
+    return records;
+  }
+
+  function greetedBy(role: 'client' | 'exit', ...frames: Buffer[]): OneLinkSession {
+    const end = OneLinkSession.of({ role });
+    end.attach(0, 0, 0);
+    while (end.pollMessage(0) !== undefined);
+    const features = FEATURE_MAY_WAIT | FEATURE_LINKS;
+    end.receive([Buffer.concat([Uint8Array.of(0), wire.hello(1024, 1, features), ...frames])], 0);
+    while (end.mux.pollEvent() !== undefined);
+    return end;
+  }
+
+  it('is sent nothing of services and datagrams by a client, which is told so at once', () => {
+    const client = greetedBy('client');
+    for (const service of ['udp', 'udp-listener', 'resolver', 'tcp-listener'] as const)
+      expect(client.mux.open(PLACE, 0, { service })).toEqual({ refused: 'service-unknown' });
+    client.mux.sendDatagram(1, Buffer.from('ping'), undefined, 0);
+    expect(client.mux.open(PLACE, 0)).toEqual({ stream: 1 });
+    client.mux.sendDatagram(1, Buffer.from('ping'), undefined, 0);
+    const records = recordsTo(client);
+    expect(records.filter((record) => record.includes('0100000c00000001'))).toHaveLength(1);
+    expect(records.join()).not.toContain('82000');
+  });
+
+  it('is sent nothing of them by an exit, whatever it asks for', () => {
+    const exit = greetedBy('exit', open(1, 2), open(3, 2, 1, 53, '7f000001'), open(5, 4), open(7, 5));
+    for (const id of [1, 3, 5, 7]) {
+      expect(exit.mux.accept(id, 0)).toBe(false);
+      exit.mux.sendDatagram(id, Buffer.from('ping'), id === 3 ? undefined : PLACE, 0);
+    }
+    expect(exit.mux.open(PLACE, 0, { service: 'accepted', listener: 5 })).toEqual({ refused: 'service-unknown' });
+    const [refusals, ...rest] = recordsTo(exit);
+    expect(refusals).toContain([1, 3, 5, 7].map((id) => `030000020000000${id}0027`).join(''));
+    expect(rest.join()).not.toContain('82000');
+    expect(exit.mux.isOver).toBe(false);
   });
 });
 
