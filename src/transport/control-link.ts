@@ -27,8 +27,8 @@ export class ControlLink implements MessageLinkHandler {
   private silenceMs = SILENCE_LIMIT_MS;
   /** When the peer's last message arrived, or the link began. */
   private heardAt: number;
-  /** When the peer's last ping arrived, or the link began, and how long that was after the one before it. */
-  private pingedAt: number;
+  /** When the peer's last ping arrived, and how long that was after the one before it. */
+  private pingedAt: number | undefined;
   private pingGapMs = 0;
   private ended: LinkCloseReason | undefined;
 
@@ -39,7 +39,6 @@ export class ControlLink implements MessageLinkHandler {
     private readonly clock: Clock = systemClock,
   ) {
     this.heardAt = clock.now();
-    this.pingedAt = this.heardAt;
     this.nextPing = this.schedulePing();
     this.silence = this.awaitSilence(this.silenceMs);
     link.setHandler(this);
@@ -80,9 +79,12 @@ export class ControlLink implements MessageLinkHandler {
   /** The limit follows the longer of the last two gaps: a path that delays a ping now and then is not dead. */
   private handlePing(): void {
     const now = this.clock.now();
-    const gapMs = now - this.pingedAt;
-    const intervals = Math.round(Math.max(gapMs, this.pingGapMs) / PING_MS);
+    const before = this.pingedAt;
     this.pingedAt = now;
+    // The first one may come at once, and says nothing about the pauses to come.
+    if (before === undefined) return;
+    const gapMs = now - before;
+    const intervals = Math.round(Math.max(gapMs, this.pingGapMs) / PING_MS);
     this.pingGapMs = gapMs;
     const silenceMs = Math.min(MISSED_PINGS * PING_MS * Math.max(1, intervals), SILENCE_LIMIT_MS);
     if (silenceMs === this.silenceMs) return;

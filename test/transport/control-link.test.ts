@@ -70,6 +70,18 @@ describe('a control link', () => {
     expect(ends).toMatchObject([{ text: 'the peer stopped answering' }]);
   });
 
+  it('a control link keeps a peer that pings at once, and then every 15 s', async () => {
+    const [near, far] = linkPair();
+    const { ends } = over(near);
+    new LinkRecorder(far);
+    for (const gapMs of [10, 15_000, 15_000, 15_000]) {
+      await clock.advance(gapMs);
+      far.send(encodeControl({ type: 'ping' }));
+    }
+    await clock.advance(14_999);
+    expect(ends).toEqual([]);
+  });
+
   it('a control link waits longer for a peer whose pings are late', async () => {
     const [near, far] = linkPair();
     const { ends } = over(near);
