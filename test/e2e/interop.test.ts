@@ -2,8 +2,12 @@
  * A second implementation of docs/protocol.md, in Python (test/interop), against the real programs. It was written from
  * that page alone: each difference between the two is a defect of the program or of the page.
  */
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { datagramHeader } from '../../src/proxy/udp/datagram-header.ts';
+import { runDatagrams, udpEcho } from '../support/net/datagram-run.ts';
+import { ipTarget } from '../support/net/targets.ts';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
 import { runWell } from '../support/programs/programs.ts';
@@ -16,7 +20,7 @@ import {
   startClient,
   startRelay,
 } from '../support/programs/wstun-stack.ts';
-import { connectThrough } from '../support/proxy/through-proxy.ts';
+import { connectThrough, dial, take } from '../support/proxy/through-proxy.ts';
 import { until } from '../support/until.ts';
 
 /** Debian's, which has the packages that install-programs.sh installs. */
@@ -89,7 +93,9 @@ function basics({ mayWait }: { mayWait: boolean }): WstunEvent[] {
   ];
 }
 
-/** What services.py says of UDP, and of listeners. */
+const ALL_SERVICES = ['udp', 'listeners', 'resolver'] as const;
+
+/** What services.py says. */
 const SERVICES: WstunEvent[] = [
   {
     event: 'udp',
@@ -97,7 +103,9 @@ const SERVICES: WstunEvent[] = [
     ...{ acknowledged: true, finished: 'open, 0 more', overLinks: { seen: true, doubled: 0, ports: 1 } },
   },
   { event: 'listeners', accepted: true, refused: 'reset', inUse: 'failed: listen-in-use', udpListener: true },
+  { event: 'resolver', answers: { 1: 0, 2: 0 } },
 ];
+const MAY_LISTEN = { listen: ['127.0.0.1:*'] };
 
 /** What resume.py says where no byte was lost, and none came twice. */
 const RESUMED: WstunEvent[] = [
@@ -130,10 +138,8 @@ describe('a client in Python, at the relay’s own exit', () => {
     },
   );
 
-  it('a Python client has UDP over lost links, and listeners', async () => {
-    expect(await peer('services.py', ['udp', 'listeners'], await ownExit({ listen: ['127.0.0.1:*'] }))).toEqual(
-      SERVICES,
-    );
+  it('a Python client has UDP over lost links, listeners and a resolver', async () => {
+    expect(await peer('services.py', ALL_SERVICES, await ownExit(MAY_LISTEN))).toEqual(SERVICES);
   });
 
   // One suite: of the other, appendix A has the key and the records at a rekey, and both ends make them.
@@ -146,17 +152,17 @@ describe('a client in Python, at the relay’s own exit', () => {
 describe('a client in Python, at a named exit', () => {
   it('a Python client transfers 10 MB each way and resumes its session through `wstun exit`', async () => {
     const { exit } = await startBehindRelay();
-    const secret = await invite(exit, 'peer', ALLOWED);
+    const secret = await invite(exit, 'peer', { ...ALLOWED, ...MAY_LISTEN });
     expect(await peer('basics.py', [1], secret)).toEqual(basics({ mayWait: false }));
     expect(await peer('resume.py', [2], secret)).toEqual(RESUMED);
+    expect(await peer('services.py', ALL_SERVICES, secret)).toEqual(SERVICES);
   });
 
   it('a Python client transfers 10 MB each way and resumes its session through a Python exit and a relay', async () => {
     const { clients } = await pythonExit('exit_serving.py', 0);
     expect(await peer('basics.py', [2], clients[0].invite)).toEqual(basics({ mayWait: false }));
     expect(await peer('resume.py', [1], clients[0].invite)).toEqual(RESUMED);
-    const services = await peer('services.py', ['udp', 'listeners', 'resolver'], clients[0].invite);
-    expect(services).toEqual([...SERVICES, { event: 'resolver', answers: { 1: 0, 2: 0 } }]);
+    expect(await peer('services.py', ALL_SERVICES, clients[0].invite)).toEqual(SERVICES);
   });
 });
 
@@ -176,6 +182,55 @@ describe('a named exit in Python', () => {
     const { sent, received } = await exchange(socket, TEN_MB);
     expect(received).toEqual({ bytes: TEN_MB, hash: sent });
     expect(process.events.filter(({ event }) => event === 'aborted').length).toBeGreaterThan(3);
+  });
+});
+
+describe('services of a named exit in Python', () => {
+  /** Of a program that asks for UDP ASSOCIATE, and is answered. */
+  const GREETED_GRANTED = 12;
+
+  async function echoedDatagrams(exit: PythonExit, count: number): ReturnType<typeof runDatagrams> {
+    const client = await startClient(exit.clients[0].invite);
+    const target = await udpEcho();
+    const socks = await dial(client.port);
+    socks.write(Uint8Array.of(5, 1, 0, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0));
+    const port = (await take(socks, GREETED_GRANTED)).readUInt16BE(10);
+    return runDatagrams({ port, header: datagramHeader(ipTarget('127.0.0.1', target.port)), count, seed: 5 });
+  }
+
+  it('`wstun client` sends datagrams through a Python exit and back, in order and unaltered', async () => {
+    const { answered, wrong } = await echoedDatagrams(await pythonExit('exit_serving.py', 0), 1_000);
+    expect(wrong).toBe(0);
+    expect(answered).toBeGreaterThan(950);
+  });
+
+  it('`wstun client` goes on with an association while a Python exit aborts its links again and again', async () => {
+    const exit = await pythonExit('exit_serving.py', 40);
+    const { answered, wrong } = await echoedDatagrams(exit, 400);
+    expect(wrong).toBe(0);
+    expect(answered).toBeGreaterThan(200);
+    expect(exit.process.events.filter(({ event }) => event === 'aborted').length).toBeGreaterThan(3);
+  });
+
+  it('`wstun client` has ports at a Python exit, and names from it', async () => {
+    const { clients } = await pythonExit('exit_serving.py', 0);
+    const echoing = await tcpServer(echo);
+    const { port } = await udpEcho();
+    const args = ['-R', `0:127.0.0.1:${echoing}`, '-R', `0:127.0.0.1:${port}/udp`, '--dns-listen', '127.0.0.1:0'];
+    const client = spawnClient(clients[0].invite, { args });
+    const names = String((await client.event('dns-listening')).listen);
+    await until(() => client.events.filter(({ state }) => state === 'listening').length === 2);
+    const bound = (ending: string) => {
+      const found = client.events.find(({ forward }) => String(forward).endsWith(ending));
+      return Number(String(found?.bound).replace(/^.*:/, ''));
+    };
+    const socket = connect(bound(`:${echoing}`), '127.0.0.1');
+    const { sent, received } = await exchange(socket, TEN_MB);
+    expect(received).toEqual({ bytes: TEN_MB, hash: sent });
+    expect(await runDatagrams({ port: bound('/udp'), count: 30, seed: 6 })).toMatchObject({ wrong: 0 });
+    const [host = '', dnsPort = ''] = names.split(':');
+    const answer = await runWell('dig', [`@${host}`, '-p', dnsPort, '+short', 'anything.example', 'A']);
+    expect(answer.trim()).toBe('192.0.2.53');
   });
 });
 
