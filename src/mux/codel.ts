@@ -3,14 +3,19 @@
  * within an association, as of a VPN, then slows down, in place of filling the queue up to its bound. Pure.
  */
 
-/** A standing queue of less delay is good: it keeps the path busy. ms: RFC 8289 §4.4. */
-const TARGET_MS = 5;
+/** A standing queue of less delay is good: it keeps the path busy. ms; RFC 8289 §4.4 has 5, for packets not records. */
+const TARGET_MS = 10;
 /** So long must all datagrams have waited for longer before the first is dropped, ms: RFC 8289 §4.3. */
 const INTERVAL_MS = 100;
 /** And not less than so many full datagrams take. */
 const TARGET_DATAGRAMS = 3;
-/** With no more than this left, bytes, the queue is short whatever the delay: one full datagram. */
-const SHORT_BYTES = 1_500;
+/** One full datagram, bytes. */
+const FULL_DATAGRAM_BYTES = 1_500;
+/**
+ * With no more than this left, bytes, the queue is short whatever the delay. RFC 8289 has one packet; here a busy
+ * machine, too, lets several gather, and a call must not lose any for that.
+ */
+const SHORT_BYTES = 8 * 1024;
 /** The queue was long again within so many intervals: the drops go on where they were (RFC 8289 §5.6). */
 const SOON_INTERVALS = 16;
 
@@ -38,7 +43,7 @@ export class Codel {
 
   private isLong(waitedMs: number, bytes: number, bytesPerMs: number, now: number): boolean {
     // On a slow path one datagram alone makes the next wait for longer than that (RFC 8289 §4.4).
-    const targetMs = Math.max(TARGET_MS, (TARGET_DATAGRAMS * SHORT_BYTES) / Math.max(1, bytesPerMs));
+    const targetMs = Math.max(TARGET_MS, (TARGET_DATAGRAMS * FULL_DATAGRAM_BYTES) / Math.max(1, bytesPerMs));
     if (waitedMs < targetMs || bytes <= SHORT_BYTES) {
       this.dueAt = undefined;
       return false;

@@ -21,7 +21,7 @@ const MAX_QUEUED_BYTES = 256 * 1024;
  */
 const FULL_QUEUE_MS = 25;
 /** On slow paths, and before the path was full, at least, bytes: a burst of a call, the start of a transfer. */
-const FULL_QUEUE_BYTES = 24 * 1024;
+const FULL_QUEUE_BYTES = 32 * 1024;
 
 /** What the path may carry beyond what it has carried so far, before it was ever full. */
 const STARTUP_GAIN = 2.5;

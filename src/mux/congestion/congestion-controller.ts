@@ -36,7 +36,7 @@ const BIDIRECTIONAL_LAST_RECORD_SHARE = 0.95;
 /** Frames. Two records may be in flight on any path: else it is idle until the first is acknowledged. */
 const MIN_WINDOW_FRAMES = 1.5;
 
-/** Datagrams that go out before anything is known of the path, bytes: one. */
+/** Where no link of the session was there before: one full datagram. */
 const FIRST_DATAGRAM_BYTES = 1_400;
 
 /**
@@ -86,6 +86,8 @@ export class CongestionController {
   /** What was sent up to the newest record whose acknowledgement must not wait, bytes; and when that went out. */
   private promptEnd = 0;
   private promptSentAt: number;
+  /** Datagrams that go out before anything is known of the path, bytes. */
+  firstDatagramBytes = FIRST_DATAGRAM_BYTES;
   private noQueueRounds = 0;
   private roundsSinceGrowth = 0;
   private longQueueRounds = 0;
@@ -148,7 +150,7 @@ export class CongestionController {
    */
   datagramWindow(isBulk: boolean, now: number): number {
     const { bytesPerMs } = this.rate;
-    if (bytesPerMs === 0) return FIRST_DATAGRAM_BYTES;
+    if (bytesPerMs === 0) return this.firstDatagramBytes;
     if (isBulk && this.probe.isDraining(now)) return this.path.emptyBytes();
     const { minRttMs } = this.delay;
     const roundTrips = this.startup.isActive ? DATAGRAM_STARTUP_ROUND_TRIPS : DATAGRAM_ROUND_TRIPS;

@@ -40,6 +40,9 @@ const MAY_WAIT_SHARE = 1 / 2;
 /** Control frames and quiet streams may go so much beyond the congestion window, or one frame if that is more. */
 const URGENT_BYTES = 4 * 1024;
 
+/** Datagrams on a new link, before its rate is known, bytes: the path may be another. */
+const MOST_FIRST_DATAGRAM_BYTES = 16 * 1024;
+
 /** A record of datagrams that takes longer on the path, ms, must fit into the window. */
 const LONG_RECORD_MS = 20;
 
@@ -93,6 +96,8 @@ export class LinkSender {
   links: readonly SessionLink[] = [];
   readonly kept: KeptRecords;
   private several: Several | undefined;
+  /** What the link before had in flight of datagrams at most, bytes. */
+  private knownDatagramBytes: number | undefined;
   /** On each of several links something is sent so often, ms. */
   pingMs: number;
   /** Since when no link may carry frames; undefined while one may. */
@@ -120,6 +125,8 @@ export class LinkSender {
 
   add(link: SessionLink, now: number): void {
     link.limits = this.limits;
+    // The path is likely to be that of the link before.
+    if (this.knownDatagramBytes !== undefined) link.congestion.firstDatagramBytes = this.knownDatagramBytes;
     this.links = this.links.concat(link);
     if (this.links.length < 2) return;
     this.several ??= {
@@ -140,6 +147,7 @@ export class LinkSender {
   remove(link: SessionLink): boolean {
     if (!this.links.includes(link)) return false;
     this.links = this.links.filter((other) => other !== link);
+    this.noteDatagramWindow(link);
     link.giveUp();
     this.handleFewer();
     return true;
@@ -148,10 +156,16 @@ export class LinkSender {
   /** All links are gone, and the peer has `received` records. False: it cannot be. */
   resumeAfter(received: number): boolean {
     if (!this.kept.acknowledgeUpTo(received)) return false;
+    for (const link of this.links) this.noteDatagramWindow(link);
     this.links = [];
     this.kept.requeueAll();
     this.handleFewer();
     return true;
+  }
+
+  private noteDatagramWindow({ congestion }: SessionLink): void {
+    if (congestion.deliveryRate === undefined) return;
+    this.knownDatagramBytes = Math.min(congestion.datagramWindow(false, 0), MOST_FIRST_DATAGRAM_BYTES);
   }
 
   /** While no quiet stream sends, throughput counts. */
