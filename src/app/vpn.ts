@@ -9,7 +9,7 @@ import { systemClock, type Timer } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import type { Logger } from '../observability/logger.ts';
-import { openStateDir } from '../state/state-dir.ts';
+import { openStateDir, type StateDir } from '../state/state-dir.ts';
 import {
   type Change,
   DEVICE,
@@ -71,7 +71,16 @@ export async function startVpn(options: VpnOptions): Promise<Vpn> {
 
 /** Undoes what a killed one has left. @returns whether there was something @throws WstunError vpn-running */
 export async function restoreVpn(state: string, logger: Logger): Promise<boolean> {
-  return await restore(await openStateDir(state), thisMachine, logger);
+  return await restore(await openOwnState(state), thisMachine, logger);
+}
+
+/** What root undoes must not be what another user has written there. @throws WstunError state-unusable */
+async function openOwnState(path: string): Promise<StateDir> {
+  const state = await openStateDir(path);
+  if (state.isOwn) return state;
+  throw new WstunError('state-unusable', `${state.path} belongs to another user`, {
+    fix: 'Run it with the home of root, and without XDG_STATE_HOME: sudo -H wstun vpn',
+  });
 }
 
 class RunningVpn implements Vpn {
@@ -91,7 +100,7 @@ class RunningVpn implements Vpn {
   async start(): Promise<void> {
     const { logger, connect } = this.options;
     const path = findTunProgram(process.env);
-    const state = await openStateDir(this.options.state);
+    const state = await openOwnState(this.options.state);
     await restore(state, thisMachine, logger);
     const ownDnsPort = await this.resolver.open();
     this.own = await connect({ lookup: (host) => this.lookup(host), beforeDial: (place) => this.passAround(place) });

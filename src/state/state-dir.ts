@@ -61,6 +61,11 @@ export class StateDir {
     private readonly clock: Clock,
   ) {}
 
+  /** Whether this process runs as its owner. Windows has no such owners. */
+  get isOwn(): boolean {
+    return process.geteuid === undefined || process.geteuid() === this.owner;
+  }
+
   pathOf(name: string): string {
     return join(this.path, name);
   }

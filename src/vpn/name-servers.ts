@@ -1,5 +1,5 @@
 /** Which name servers a machine uses (resolv.conf(5)). Pure: the texts of files come in. */
-import { parseIp } from '../net/ip.ts';
+import { parseIp, sameIp } from '../net/ip.ts';
 
 /** No more are asked by the system either (MAXNS). */
 const MAX_SERVERS = 3;
@@ -19,6 +19,16 @@ export function networkServers(resolvConf: string, resolved: string | undefined)
   const outside = nameServersIn(resolvConf).filter((address) => !isLoopback(address));
   if (outside.length > 0 || resolved === undefined) return outside;
   return nameServersIn(resolved).filter((address) => !isLoopback(address));
+}
+
+/** Whether an answer comes from a server that was asked: others may guess its id. Zones of addresses do not count. */
+export function isOneOf(servers: readonly string[], sender: string): boolean {
+  const ip = addressOf(sender);
+  return ip !== undefined && servers.some((server) => sameIp(addressOf(server) ?? new Uint8Array(), ip));
+}
+
+function addressOf(text: string): ReturnType<typeof parseIp> {
+  return parseIp(text.replace(/%.*$/, ''));
 }
 
 function isLoopback(address: string): boolean {

@@ -12,7 +12,7 @@ import { AbortableWait } from '../async/abortable.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { network, networkContains, parseIp } from '../net/ip.ts';
 import { VIRTUAL_POOL } from './changes.ts';
-import { networkServers } from './name-servers.ts';
+import { isOneOf, networkServers } from './name-servers.ts';
 
 const ROUND_MS = 1_000;
 const ROUNDS = 2;
@@ -36,7 +36,7 @@ type Family = 4 | 6;
 
 export class OutsideResolver {
   private readonly sockets = new Map<Family, Socket>();
-  private readonly waiting = new Map<number, (answer: Packet) => void>();
+  private readonly waiting = new Map<number, (answer: Packet, sender: string) => void>();
 
   constructor(
     private readonly files: ResolverFiles = SYSTEM_FILES,
@@ -70,8 +70,8 @@ export class OutsideResolver {
 
   private async bind(family: Family, port: number): Promise<number> {
     const socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6', ipv6Only: family === 6 });
-    socket.on('message', (bytes, { port: from }) => {
-      if (from === DNS_PORT) this.receive(bytes);
+    socket.on('message', (bytes, { port: from, address }) => {
+      if (from === DNS_PORT) this.receive(bytes, address);
     });
     socket.bind(port);
     await once(socket, 'listening');
@@ -81,10 +81,10 @@ export class OutsideResolver {
     return socket.address().port;
   }
 
-  private receive(bytes: Buffer): void {
+  private receive(bytes: Buffer, sender: string): void {
     try {
       const answer = decode(bytes);
-      if (answer.type === 'response') this.waiting.get(answer.id ?? 0)?.(answer);
+      if (answer.type === 'response') this.waiting.get(answer.id ?? 0)?.(answer, sender);
     } catch {
       // Not from a name server.
     }
@@ -111,12 +111,12 @@ export class OutsideResolver {
       onExpired: (expired) => expired.resolve(undefined),
       onSettled: () => void this.waiting.delete(id),
     });
-    this.waiting.set(id, (answer) => {
+    this.waiting.set(id, (answer, sender) => {
       const asked = answer.questions?.[0];
       const isOurs = asked?.name.toLowerCase() === name.toLowerCase() && asked.type === type;
       // NOERROR and NXDOMAIN; of another server the answer may be better.
       const code = (answer.flags ?? 0) & 0xf;
-      if (isOurs && (code === 0 || code === 3)) wait.resolve(answer);
+      if (isOurs && isOneOf(servers, sender) && (code === 0 || code === 3)) wait.resolve(answer);
     });
     for (const server of servers)
       this.sockets.get(server.includes(':') ? 6 : 4)?.send(query, DNS_PORT, server, () => {});

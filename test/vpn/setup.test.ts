@@ -1,7 +1,8 @@
 /** What is written down of the changes of `wstun vpn`, and what the next start makes of it. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { chown, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { restoreVpn } from '../../src/app/vpn.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { openStateDir } from '../../src/state/state-dir.ts';
 import type { VpnFacts } from '../../src/vpn/changes.ts';
@@ -113,4 +114,12 @@ describe('the set-up of wstun vpn', () => {
     await writeFile(file, JSON.stringify({ owner: { pid: 1, startedAt: 'x' }, facts }), { mode: 0o600 });
     expect(await restore(state, machine, silentLogger)).toBe(false);
   });
+});
+
+it.skipIf(process.getuid?.() !== 0)('what another user may have written is not undone as root', async () => {
+  const path = await tempDir();
+  await chown(path, 1, 1);
+  await expect(restoreVpn(path, silentLogger)).rejects.toMatchObject({ fault: 'state-unusable' });
+  await chown(path, 0, 0);
+  expect(await restoreVpn(path, silentLogger)).toBe(false);
 });

@@ -22,8 +22,10 @@ export class HevFraming implements DatagramFraming {
     return { kind: 'datagram', target: address.target, data: bytes.subarray(headerLength, end), end };
   }
 
-  /** The sender of an answer is an address: the header of a long name would not fit HDRLEN. */
-  header(from: Target, dataLength: number): Buffer {
+  /** Of an honest exit the sender of an answer is an address. A long name would not fit HDRLEN: it is told as none. */
+  header(sender: Target, dataLength: number): Buffer {
+    const isTooLong = ADDRESS_AT + socksAddressLength(sender) > 0xff;
+    const from: Target = isTooLong ? { kind: 'ip', ip: new Uint8Array(4), port: sender.port } : sender;
     const length = ADDRESS_AT + socksAddressLength(from);
     const bytes = Buffer.allocUnsafe(length);
     bytes.writeUInt16BE(dataLength, 0);

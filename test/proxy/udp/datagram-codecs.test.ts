@@ -113,6 +113,18 @@ describe('datagrams in a TCP connection', () => {
     );
   });
 
+  it('command 5 of hev-socks5: a sender with a long name, of a hostile exit, leaves the next datagram readable', () => {
+    const framing = new HevFraming();
+    const name: Target = { kind: 'name', name: 'a'.repeat(255), port: 7 };
+    const whole = Buffer.concat(
+      [name, ipTarget('192.0.2.7', 53)].flatMap((from) => [framing.header(from, 1), hex('61')]),
+    );
+    expect(readAll(framing, [whole]).read).toEqual([
+      { target: ipTarget('0.0.0.0', 7), data: '61' },
+      { target: ipTarget('192.0.2.7', 53), data: '61' },
+    ]);
+  });
+
   it('UDP over TCP, version 2: datagrams for one target have no addresses', () => {
     fc.assert(
       fc.property(ipTargets, fc.array(data, { maxLength: 5 }), places, (target, sent, at) => {
