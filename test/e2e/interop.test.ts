@@ -205,11 +205,11 @@ describe('services of a named exit in Python', () => {
   });
 
   it('`wstun client` goes on with an association while a Python exit aborts its links again and again', async () => {
-    const exit = await pythonExit('exit_serving.py', 40);
+    const exit = await pythonExit('exit_serving.py', 15);
     const { answered, wrong } = await echoedDatagrams(exit, 400);
     expect(wrong).toBe(0);
     expect(answered).toBeGreaterThan(200);
-    expect(exit.process.events.filter(({ event }) => event === 'aborted').length).toBeGreaterThan(3);
+    expect(exit.process.events.filter(({ event }) => event === 'aborted').length).toBeGreaterThan(1);
   });
 
   it('`wstun client` has ports at a Python exit, and names from it', async () => {
