@@ -96,6 +96,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'clock.ts',
     'errors.ts',
     'exit/target-dial-faults.ts',
+    'forward/forward-log.ts',
     'memory',
     'net',
     'observability',

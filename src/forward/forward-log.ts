@@ -1,4 +1,7 @@
-/** What is logged of a forward: each fault once a minute, as programs repeat what fails. It never names a target. */
+/**
+ * What is logged of a forward, or of a port at the exit: each fault once a minute, as programs repeat what fails. It
+ * never names a target.
+ */
 import { type Clock, systemClock } from '../clock.ts';
 import type { FaultName, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';

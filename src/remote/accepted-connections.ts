@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import { type Clock, systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
+import { ForwardLog } from '../forward/forward-log.ts';
 import type { HostPort } from '../net/host-port.ts';
 import type { Logger } from '../observability/logger.ts';
 import { pipeSocket } from '../tunnel/stream/socket-pipe.ts';
@@ -9,7 +10,7 @@ import { resetSocket } from '../tunnel/stream/socket-reset.ts';
 import type { OfferedStream, Target, TunnelStream } from '../tunnel/stream/stream.ts';
 import { dialLocally, wireFaultOf } from './local-dial.ts';
 import { proxyHeader } from './proxy-v2.ts';
-import type { RemoteForward } from './remote-forward.ts';
+import { placeOf, type RemoteForward } from './remote-forward.ts';
 import { readSocksRequest } from './socks-stream.ts';
 
 /** Of one forward at once; more are refused. */
@@ -27,11 +28,13 @@ export class AcceptedConnections {
   private readonly open = new Map<OfferedStream, Promise<void>>();
   private readonly streams = new Set<TunnelStream>();
   private readonly clock: Clock;
+  private readonly log: ForwardLog;
   private readonly dials = new Set<AbortController>();
   private isOver = false;
 
   constructor(private readonly parts: AcceptedConnectionsParts) {
     this.clock = parts.clock ?? systemClock;
+    this.log = new ForwardLog(parts.logger, 'a connection', this.clock);
   }
 
   /** @param bound where it was accepted, asked when it is needed */
@@ -73,9 +76,10 @@ export class AcceptedConnections {
     try {
       socket = await this.dial(to, offer.signal);
     } catch (error) {
+      if (offer.signal.aborted) return;
       const fault = wireFaultOf(error);
-      this.parts.logger.debug({ ...to, fault }, 'a forwarded connection found no one');
-      if (!offer.signal.aborted) offer.refuse(fault);
+      this.log.noteRefused(new WstunError(fault), placeOf(this.parts.forward));
+      offer.refuse(fault);
       return;
     }
     if (offer.signal.aborted) {

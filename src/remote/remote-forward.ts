@@ -57,6 +57,11 @@ export function formatRemoteForward({ listen, to, protocol, proxyHeader }: Remot
   return `${formatHostPort(listen)}:${to === 'socks' ? to : formatHostPort(to)}${suffix}`;
 }
 
+/** As logs name it. */
+export function placeOf({ listen }: Pick<RemoteForward, 'listen'>): string {
+  return `${formatHostPort(listen)} at the exit`;
+}
+
 /** What the exit is asked for. */
 export function listenTarget({ listen: { host, port } }: RemoteForward): Target {
   const ip = parseIp(host);

@@ -1,11 +1,12 @@
 /** All forwards from the exit to this machine that a client was given: each has its listener, and what comes of it. */
 import { type Clock, systemClock } from '../clock.ts';
+import { ForwardLog } from '../forward/forward-log.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { ListenerOpener } from '../tunnel/stream/services.ts';
 import { AcceptedConnections } from './accepted-connections.ts';
 import { HeldListener } from './held-listener.ts';
 import type { KeeperNotice } from './listener-keeper.ts';
-import { listenTarget, type RemoteForward } from './remote-forward.ts';
+import { listenTarget, placeOf, type RemoteForward } from './remote-forward.ts';
 import { UdpFlows } from './udp-flows.ts';
 
 /** Of one client: the exit bounds the listeners of a session, too. */
@@ -51,7 +52,12 @@ export class RemoteForwards {
       onNotice: (notice: KeeperNotice) => onNotice(forward, notice),
     };
     if (forward.protocol === 'udp' && forward.to !== 'socks') {
-      const flows = new UdpFlows(forward.to, logger, clock);
+      const flows = new UdpFlows({
+        to: forward.to,
+        log: new ForwardLog(logger, 'a datagram', clock),
+        place: placeOf(forward),
+        clock,
+      });
       const listener = new HeldListener({
         ...shared,
         use: { protocol: 'udp', handleDatagram: (bytes, from, send) => flows.handleDatagram(bytes, from, send) },

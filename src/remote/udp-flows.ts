@@ -6,15 +6,19 @@ import { createSocket, type Socket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { isIPv6 } from 'node:net';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
+import { WstunError } from '../errors.ts';
+import { dialFaultOf } from '../exit/target-dial-faults.ts';
+import type { ForwardLog } from '../forward/forward-log.ts';
 import type { HostPort } from '../net/host-port.ts';
 import { formatIp, parseIp } from '../net/ip.ts';
-import type { Logger } from '../observability/logger.ts';
 import type { Target } from '../tunnel/stream/stream.ts';
 
-/** Remote senders of one forward at once; beyond, the one that was idle longest goes. */
+/** Remote senders of one forward at once. */
 export const MAX_FLOWS = 256;
 /** RFC 4787 §4.3 asks for two minutes at least. */
 export const FLOW_IDLE_MS = 120_000;
+/** Only a sender that has been idle for so long, ms, makes room: a flood of addresses ends none that is in use. */
+const MAKES_ROOM_MS = 1_000;
 const SWEEP_MS = 10_000;
 /** While its socket is being made. */
 const MAX_WAITING = 16;
@@ -23,16 +27,25 @@ const MAX_UNSENT_BYTES = 256 * 1024;
 
 type Reply = (bytes: Uint8Array) => void;
 
+export interface UdpFlowsParts {
+  /** Where they lead, from this machine. */
+  readonly to: HostPort;
+  readonly log: ForwardLog;
+  /** Where they come from, for the log. */
+  readonly place: string;
+  readonly clock?: Clock;
+}
+
 export class UdpFlows {
   private readonly flows = new Map<string, Flow>();
   private sweep: Timer | undefined;
   private isOver = false;
 
-  constructor(
-    private readonly to: HostPort,
-    private readonly logger: Logger,
-    private readonly clock: Clock = systemClock,
-  ) {}
+  private readonly clock: Clock;
+
+  constructor(private readonly parts: UdpFlowsParts) {
+    this.clock = parts.clock ?? systemClock;
+  }
 
   get size(): number {
     return this.flows.size;
@@ -44,11 +57,11 @@ export class UdpFlows {
     const key = `${from.kind === 'ip' ? formatIp(from.ip) : from.name} ${from.port}`;
     const held = this.flows.get(key);
     const known = held?.isClosed === true ? undefined : held;
-    const flow = known ?? new Flow(this.to, this.clock, this.logger);
+    if (known === undefined && !this.makeRoom()) return;
+    const flow = known ?? new Flow(this.parts, this.clock);
     // At the end of the map: it was used last.
     this.flows.delete(key);
     this.flows.set(key, flow);
-    if (known === undefined) this.makeRoom();
     flow.send(bytes, (answer) => {
       // An answer counts as use, too.
       if (this.flows.get(key) === flow) {
@@ -67,12 +80,15 @@ export class UdpFlows {
     this.flows.clear();
   }
 
-  private makeRoom(): void {
-    for (const [key, flow] of this.flows) {
-      if (this.flows.size <= MAX_FLOWS) return;
-      this.flows.delete(key);
-      flow.close();
-    }
+  /** False: all are in use. */
+  private makeRoom(): boolean {
+    const [idlest] = this.flows;
+    if (this.flows.size < MAX_FLOWS || idlest === undefined) return true;
+    const [key, flow] = idlest;
+    if (!flow.isClosed && this.clock.now() - flow.usedAt < MAKES_ROOM_MS) return false;
+    this.flows.delete(key);
+    flow.close();
+    return true;
   }
 
   private sweepIdle(): void {
@@ -94,13 +110,12 @@ class Flow {
   private state: 'making' | 'open' | 'closed' = 'making';
 
   constructor(
-    to: HostPort,
+    { to, log, place }: UdpFlowsParts,
     private readonly clock: Clock,
-    private readonly logger: Logger,
   ) {
     this.usedAt = clock.now();
     this.open(to).catch((error: unknown) => {
-      this.logger.debug({ ...to, error: String(error) }, 'a forwarded datagram found no one');
+      log.noteRefused(new WstunError(dialFaultOf(error)), place);
       this.close();
     });
   }
