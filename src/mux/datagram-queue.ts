@@ -15,6 +15,9 @@ const LONGEST_WAY_MS = 50;
 /** Of one association, bytes: a full window of a transfer at 20 Mbit/s and 100 ms. One datagram always fits. */
 const MAX_QUEUED_BYTES = 256 * 1024;
 
+/** Of all associations of a session, bytes: a hundred that are used at once, on a link that has just stopped. */
+const MAX_QUEUED_OF_ALL_BYTES = 8 * 1024 * 1024;
+
 /**
  * No more waits than a path that is known carries in so many ms: a transfer inside a VPN keeps the path busy with it,
  * and what goes beside the transfer waits no longer. CoDel alone is slow to end the start of a transfer.
@@ -48,6 +51,11 @@ export interface QueuedDatagram {
   readonly at: number;
 }
 
+/** What all queues of a session hold. */
+export interface QueuedOfAll {
+  bytes: number;
+}
+
 export class DatagramQueue {
   bytes = 0;
   /** For the scheduler. */
@@ -60,7 +68,10 @@ export class DatagramQueue {
   private first = 0;
   private readonly codel = new Codel();
 
-  constructor(readonly stream: number) {}
+  constructor(
+    readonly stream: number,
+    private readonly all: QueuedOfAll = { bytes: 0 },
+  ) {}
 
   get isEmpty(): boolean {
     return this.first === this.queued.length;
@@ -72,8 +83,8 @@ export class DatagramQueue {
 
   push(datagram: QueuedDatagram): void {
     this.queued.push(datagram);
-    this.bytes += sizeOf(datagram);
-    while (this.bytes > MAX_QUEUED_BYTES && this.queued.length - this.first > 1) this.drop();
+    this.count(sizeOf(datagram));
+    while (this.isTooLong && this.queued.length - this.first > 1) this.drop();
   }
 
   /** What is sent next; call `take` or `trim` next. */
@@ -84,11 +95,20 @@ export class DatagramQueue {
   take(): void {
     const next = this.queued[this.first];
     if (next === undefined) return;
-    this.bytes -= sizeOf(next);
+    this.count(-sizeOf(next));
     this.first += 1;
     if (this.first < this.queued.length && this.first < COMPACT_AT) return;
     this.queued = this.first < this.queued.length ? this.queued.slice(this.first) : [];
     this.first = 0;
+  }
+
+  private get isTooLong(): boolean {
+    return this.bytes > MAX_QUEUED_BYTES || this.all.bytes > MAX_QUEUED_OF_ALL_BYTES;
+  }
+
+  private count(bytes: number): void {
+    this.bytes += bytes;
+    this.all.bytes += bytes;
   }
 
   private drop(): void {

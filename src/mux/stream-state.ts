@@ -1,7 +1,7 @@
 /** The state of one stream (docs/protocol.md §7). One that is not in the table of the session is closed. Pure. */
 import { hasDatagrams, type Service } from '../protocol/services.ts';
 import type { Target } from '../protocol/target.ts';
-import { DatagramQueue } from './datagram-queue.ts';
+import { DatagramQueue, type QueuedOfAll } from './datagram-queue.ts';
 import { SendQueue } from './send-queue.ts';
 
 export type StreamPhase =
@@ -52,8 +52,9 @@ export class StreamState {
     readonly service: Service,
     readonly target: Target,
     public phase: StreamPhase,
+    datagrams?: QueuedOfAll,
   ) {
-    this.datagrams = hasDatagrams(service) ? new DatagramQueue(id) : undefined;
+    this.datagrams = hasDatagrams(service) ? new DatagramQueue(id, datagrams) : undefined;
   }
 
   get sendable(): boolean {

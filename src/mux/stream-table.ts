@@ -1,7 +1,9 @@
 /** Streams of a session (docs/protocol.md §7): used ids, live ones, and ended ones that hold memory or a slot. Pure. */
+
 import { MAX_STREAM_ID } from '../protocol/frames.ts';
 import type { OpenRequest } from '../protocol/services.ts';
 import type { MuxConfig } from './config.ts';
+import type { QueuedOfAll } from './datagram-queue.ts';
 import type { LateResets } from './late-resets.ts';
 import { LazyMap, LazySet } from './lazy-collections.ts';
 import { LATE_FRAMES_OF_STREAM, type PeerBudgets } from './peer-budgets.ts';
@@ -19,6 +21,7 @@ export class StreamTable {
   lastPeerId = 0;
   /** Slots in use of the streams that we open. */
   localStreams = 0;
+  private readonly datagrams: QueuedOfAll = { bytes: 0 };
 
   constructor(
     { role }: MuxConfig,
@@ -63,13 +66,13 @@ export class StreamTable {
   openLocal({ service, target }: Pick<OpenRequest, 'service' | 'target'>): StreamState {
     this.lastLocalId += 2;
     this.localStreams += 1;
-    const stream = new StreamState(this.lastLocalId, service, target, 'opening');
+    const stream = new StreamState(this.lastLocalId, service, target, 'opening', this.datagrams);
     this.live.set(stream.id, stream);
     return stream;
   }
 
   offer(id: number, { service, target }: OpenRequest, credit: number): void {
-    const stream = new StreamState(id, service, target, 'offered');
+    const stream = new StreamState(id, service, target, 'offered', this.datagrams);
     stream.sendCredit = credit;
     this.live.set(id, stream);
     this.unreleased.add(id);

@@ -309,6 +309,19 @@ describe('a queue of datagrams', () => {
     expect(queue.bytes).toBeLessThanOrEqual(256 * 1024);
   });
 
+  it('holds 8 MiB of all associations of a session, and the newest datagram of each', () => {
+    const all = { bytes: 0 };
+    const queues = Array.from({ length: 100 }, (_, index) => new DatagramQueue(index, all));
+    for (let i = 0; i < 200; i++) for (const queue of queues) push(queue, 1_400, 0);
+    expect(all.bytes).toBeLessThanOrEqual(8 * 1024 * 1024);
+    expect(all.bytes).toBe(queues.reduce((sum, { bytes }) => sum + bytes, 0));
+    const late = new DatagramQueue(101, all);
+    push(late, 1_000, 0);
+    expect(lengths(late)).toEqual([1_000]);
+    for (const queue of queues) queue.clear();
+    expect(all.bytes).toBe(0);
+  });
+
   it('drops so many of the oldest that the rest is delivered in time, once the rate of the path is known', () => {
     fc.assert(
       fc.property(
