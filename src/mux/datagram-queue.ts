@@ -10,7 +10,7 @@ import { Codel } from './codel.ts';
 const LONGEST_WAIT_MS = 250;
 
 /** What of that may be for the way, ms, where only a lower bound of its rate is known. */
-const LONGEST_WAY_MS = 50;
+const LONGEST_WAY_MS = 150;
 
 /** Of one association, bytes: a full window of a transfer at 20 Mbit/s and 100 ms. One datagram always fits. */
 const MAX_QUEUED_BYTES = 256 * 1024;
