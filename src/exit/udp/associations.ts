@@ -12,6 +12,7 @@ import { WaitBudget } from '../dial-slots.ts';
 import type { TargetFinder } from '../target-finder.ts';
 import type { Traffic } from '../traffic.ts';
 import { ConnectedFlow } from './connected-flow.ts';
+import { EntryShares } from './entry-share.ts';
 import { type Flow, OpenAssociation } from './open-association.ts';
 import { OpenFlow } from './open-flow.ts';
 import { type PlaceLimits, Places } from './places.ts';
@@ -34,6 +35,7 @@ interface AssociationsOptions {
 
 export class Associations {
   private readonly places: Places;
+  private readonly shares = new EntryShares();
   private readonly clock: Clock;
 
   constructor(private readonly options: AssociationsOptions) {
@@ -57,6 +59,7 @@ export class Associations {
     } finally {
       this.places.leave(offer.peer, association);
       await flow?.close();
+      if (flow instanceof OpenFlow) this.shares.release(offer.peer);
     }
   }
 
@@ -81,6 +84,7 @@ export class Associations {
         decide: (to, before) => this.decide(offer, to, before),
         mayOpenSocket: () => this.mayOpenSocket(),
         now: () => this.clock.now(),
+        share: this.shares.hold(offer.peer),
       });
     }
     const addresses = await this.find(offer, target);

@@ -3,9 +3,9 @@
  * few seconds, by then current rules and names, so that most datagrams cost one look into a map. Datagrams that come
  * before the answer wait for a short time. Sends nothing itself.
  */
-import { BoundedMap } from '../../limits/bounded-map.ts';
 import { sameIp } from '../../net/ip.ts';
 import type { Target } from '../../tunnel/stream/stream.ts';
+import { type EntryShare, SharedMap } from './entry-share.ts';
 import type { PeerAddress } from './peers.ts';
 
 /** As many as there are peers; entries of about 300 bytes. */
@@ -46,17 +46,26 @@ export interface DestinationsOptions {
   readonly send: (bytes: Uint8Array, peer: PeerAddress, port: number) => void;
   /** ms, monotonic. */
   readonly now: () => number;
+  readonly share: EntryShare;
 }
 
 export class Destinations {
-  private readonly known = new BoundedMap<number | string, Destination>(MAX_DESTINATIONS);
+  private readonly known: SharedMap<number | string, Destination>;
   /** Most datagrams go where the one before went. */
   private last: Destination | undefined;
   private waiting: Waiting[] = [];
   private waitingBytes = 0;
   private lookUps = 0;
 
-  constructor(private readonly options: DestinationsOptions) {}
+  constructor(private readonly options: DestinationsOptions) {
+    this.known = new SharedMap(options.share, MAX_DESTINATIONS);
+  }
+
+  /** Nothing more is sent. */
+  clear(): void {
+    this.known.clear();
+    this.waiting = [];
+  }
 
   get size(): number {
     return this.known.size;

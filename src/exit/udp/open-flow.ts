@@ -6,6 +6,7 @@
 import { familyOf, type IpBytes } from '../../net/ip.ts';
 import type { Target } from '../../tunnel/stream/stream.ts';
 import { Destinations } from './destinations.ts';
+import type { EntryShare } from './entry-share.ts';
 import type { Flow, OpenAssociation } from './open-association.ts';
 import { type PeerAddress, PeerAddresses } from './peers.ts';
 import { type Family, UdpSocket } from './udp-socket.ts';
@@ -21,18 +22,22 @@ interface OpenFlowOptions {
   readonly decide: (target: Target, before: IpBytes | undefined) => MaybeIp | Promise<MaybeIp>;
   readonly mayOpenSocket: () => boolean;
   readonly now: () => number;
+  /** Of what it remembers; it gives that back when it is closed. */
+  readonly share: EntryShare;
 }
 
 export class OpenFlow implements Flow {
   private readonly sockets = new Map<Family, UdpSocket>();
   private readonly openAgainAt = new Map<Family, number>();
-  private readonly peers = new PeerAddresses();
+  private readonly peers: PeerAddresses;
   private readonly destinations: Destinations;
   private isClosed = false;
 
   constructor(private readonly options: OpenFlowOptions) {
-    const { decide, now } = options;
+    const { decide, now, share } = options;
+    this.peers = new PeerAddresses(share);
     this.destinations = new Destinations({
+      share,
       decide: (target, before) => {
         const found = decide(target, before?.ip);
         const peerOf = (ip: MaybeIp) => ip && this.peers.of(ip);
@@ -44,11 +49,13 @@ export class OpenFlow implements Flow {
   }
 
   handleDatagram(bytes: Uint8Array, to: Target | undefined): void {
-    if (to !== undefined) this.destinations.handleDatagram(bytes, to);
+    if (to !== undefined && !this.isClosed) this.destinations.handleDatagram(bytes, to);
   }
 
   async close(): Promise<void> {
     this.isClosed = true;
+    this.destinations.clear();
+    this.peers.clear();
     for (const socket of this.sockets.values()) socket.close();
     await Promise.all([...this.sockets.values()].map(({ closed }) => closed));
   }
@@ -74,7 +81,7 @@ export class OpenFlow implements Flow {
   }
 
   private handleMessage(bytes: Buffer, sender: string, port: number): void {
-    const peer = this.peers.admit(sender, this.options.now());
+    const peer = this.isClosed ? undefined : this.peers.admit(sender, this.options.now());
     if (peer !== undefined) this.options.association.deliver(bytes, peer.at(port));
   }
 

@@ -2,9 +2,9 @@
  * The addresses to which an association has sent, and so those from which it receives, with any port
  * (address-dependent filtering, RFC 4787 §5). Bounded: the one idle for longest goes. Pure, time is passed in.
  */
-import { BoundedMap } from '../../limits/bounded-map.ts';
 import { formatIp, type IpBytes } from '../../net/ip.ts';
 import type { Target } from '../../tunnel/stream/stream.ts';
+import { type EntryShare, SharedMap } from './entry-share.ts';
 
 /** A program that searches a DHT asks hundreds of nodes within minutes. Entries of about 200 bytes. */
 const MAX_PEERS = 1_024;
@@ -32,10 +32,14 @@ export class PeerAddress {
 }
 
 export class PeerAddresses {
-  private readonly peers: BoundedMap<string, PeerAddress>;
+  private readonly peers: SharedMap<string, PeerAddress>;
 
-  constructor(most = MAX_PEERS) {
-    this.peers = new BoundedMap(most);
+  constructor(share: EntryShare, most = MAX_PEERS) {
+    this.peers = new SharedMap(share, most);
+  }
+
+  clear(): void {
+    this.peers.clear();
   }
 
   get size(): number {
