@@ -17,6 +17,8 @@ export class FrameReceiver implements FrameHandler {
   private now = 0;
   peerMaxStreams = STREAMS_BEFORE_HELLO;
   peerFeatures = 0;
+  /** HELLO has come. */
+  isGreeted = false;
   isDraining = false;
   isPeerDraining = false;
   /** The peer has ended the session, so nothing is to be sent any more. */
@@ -38,6 +40,7 @@ export class FrameReceiver implements FrameHandler {
     if (version !== PROTOCOL_VERSION) return 'bad-version';
     this.peerMaxStreams = maxStreams;
     this.peerFeatures = features;
+    this.isGreeted = true;
     this.parts.events.push({ type: 'established' });
     return undefined;
   }

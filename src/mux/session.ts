@@ -20,7 +20,7 @@ import {
   MAX_DATAGRAM_BYTES,
   MAX_RECORD_BYTES,
 } from '../protocol/frames.ts';
-import { featuresFor, hasBytes, isConnected, type OpenRequest } from '../protocol/services.ts';
+import { featuresFor, hasBytes, isConnected, type OpenRequest, type Service } from '../protocol/services.ts';
 import { encodeHost, type Target } from '../protocol/target.ts';
 import type { MuxConfig } from './config.ts';
 import type { RecordRoom } from './datagram-writer.ts';
@@ -63,6 +63,12 @@ export class MuxSession {
   /** Both ends know how to use several links at once. */
   get mayHaveLinks(): boolean {
     return this.parts.config.maxLinks > 1 && (this.receiver.peerFeatures & FEATURE_LINKS) !== 0;
+  }
+
+  /** The peer's HELLO has come, and has not offered what the service needs. */
+  lacks(service: Service): boolean {
+    const needed = featuresFor(service);
+    return this.receiver.isGreeted && (this.receiver.peerFeatures & needed) !== needed;
   }
 
   /** What has been received ends where a frame ends. */

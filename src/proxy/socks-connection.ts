@@ -1,9 +1,11 @@
 /** One SOCKS connection on its socket: drives the pure negotiation and serves the command that it asks for. */
 import type { Socket } from 'node:net';
+import { WstunError } from '../errors.ts';
 import { awaitBytes, endWith, faultOf, openStream, type ProxyContext, pipe } from './program-connection.ts';
 import { serveBind } from './socks-bind.ts';
 import type { SocksNegotiation, SocksStep } from './socks-negotiation.ts';
 import { serveDatagrams } from './udp/datagram-connection.ts';
+import type { DatagramFraming } from './udp/datagram-framing.ts';
 import { HevFraming } from './udp/hev-framing.ts';
 import { serveUdpAssociate } from './udp/udp-associate.ts';
 import { uotFramingOf } from './udp/uot-framing.ts';
@@ -51,11 +53,29 @@ function serveCommand(
     case 'bind':
       return serveBind(socket, request.target, negotiation, context);
     case 'udp-associate':
+      if (context.opener.lacksUdp) return refuseUdp(socket, negotiation, context);
       return serveUdpAssociate(socket, request.target, negotiation, context);
     case 'udp-in-tcp':
-      socket.write(negotiation.granted);
-      return serveDatagrams(socket, new HevFraming(), context);
+      return serveFramed(socket, new HevFraming(), negotiation, context);
   }
+}
+
+/** Datagrams in the connection itself. */
+function serveFramed(
+  socket: Socket,
+  framing: DatagramFraming,
+  negotiation: SocksNegotiation,
+  context: ProxyContext,
+): Promise<void> {
+  if (context.opener.lacksUdp) return refuseUdp(socket, negotiation, context);
+  socket.write(negotiation.granted);
+  return serveDatagrams(socket, framing, context);
+}
+
+/** Rather than silence, which a program would take for lost datagrams. */
+function refuseUdp(socket: Socket, negotiation: SocksNegotiation, context: ProxyContext): Promise<void> {
+  context.associations.noteFailure(new WstunError('service-unknown'));
+  return endWith(socket, negotiation.failed('service-unknown'), context.limits.lingerMs);
 }
 
 async function connect(
@@ -65,10 +85,7 @@ async function connect(
   context: ProxyContext,
 ): Promise<void> {
   const framing = uotFramingOf(request.target);
-  if (framing !== undefined) {
-    socket.write(negotiation.granted);
-    return serveDatagrams(socket, framing, context);
-  }
+  if (framing !== undefined) return serveFramed(socket, framing, negotiation, context);
   try {
     const stream = await openStream(socket, request.target, context);
     await pipe(socket, stream, context, negotiation.granted);

@@ -67,6 +67,12 @@ describe('an association', () => {
       }
   });
 
+  it('is known to be out of reach when HELLO has come without it, and not before', () => {
+    expect(new MuxPeer('client').session.lacks('udp')).toBe(false);
+    expect(joined('client', 0).session.lacks('udp')).toBe(true);
+    expect(joined('client').session.lacks('udp')).toBe(false);
+  });
+
   it('sends nothing before its OPEN has gone, and needs no answer then', () => {
     const peer = joined('client');
     peer.session.open(PLACE, 0, { service: 'udp' });

@@ -25,6 +25,7 @@ function begin({ maxFlows = 3, fails = false } = {}) {
       isRelay: ({ port }) => port === 8443,
     },
     opener: {
+      lacksUdp: false,
       openAssociation: (_target, handler) => {
         if (fails) throw new WstunError('not-connected');
         const association = { handler, sent: [] as string[], isClosed: false };

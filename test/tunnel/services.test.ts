@@ -84,6 +84,7 @@ describe('an association', () => {
       expect(offer).toMatchObject({ service: 'udp', peer: 'alice' });
       setImmediate(() => echo(offer));
     });
+    expect(client.lacksUdp).toBe(false);
     const near = new Ending();
     const association = client.openAssociation(undefined, near);
     const name: Target = { kind: 'name', name: 'example.org', port: 53 };

@@ -107,6 +107,11 @@ export class PendingStreams {
   }
 
   /** As AssociationOpener, on this session. */
+  get lacksUdp(): boolean {
+    return this.mux.lacks('udp');
+  }
+
+  /** As AssociationOpener, on this session. */
   openAssociation(target: Target | undefined, handler: AssociationHandler): Association {
     return this.associations.open('udp', target, handler);
   }

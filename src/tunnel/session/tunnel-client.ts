@@ -130,6 +130,10 @@ export class TunnelClient implements StreamOpener, SessionServices {
     return session.services.listenTcp(address, handler, signal);
   }
 
+  get lacksUdp(): boolean {
+    return this.current?.driver.services.lacksUdp ?? false;
+  }
+
   openAssociation(target: Target | undefined, handler: AssociationHandler): Association {
     return this.servicesAtOnce('urgent').openAssociation(target, handler);
   }

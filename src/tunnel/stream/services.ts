@@ -38,6 +38,8 @@ export interface Association {
 
 /** What needs UDP of a client's session. */
 export interface AssociationOpener {
+  /** True: the other end of the present session is too old for UDP. False also where that is not known. */
+  readonly lacksUdp: boolean;
   /**
    * Datagrams may be sent at once, before the exit's answer. An association ends with its session; its owner opens
    * another when it has something to send.

@@ -52,6 +52,17 @@ describe('UDP ASSOCIATE', () => {
     });
   });
 
+  it('UDP ASSOCIATE, and UDP in the connection, are refused with 07 where the exit is too old for them', async () => {
+    const { port: proxy, opener } = await proxyTo(0);
+    opener.lacksUdp = true;
+    const framed = request(0).with(4, 5);
+    for (const bytes of [request(0), framed]) {
+      const tcp = new Client(proxy).send(bytes);
+      expect((await tcp.take(4)).toString('hex')).toBe('05000507');
+      expect(opener.attempts).toBe(0);
+    }
+  });
+
   it('UDP ASSOCIATE works for a program that has connected by IPv6', async () => {
     const opener = new FakeOpener();
     opener.echoes = true;

@@ -37,6 +37,7 @@ export class FakeAssociations {
   /** With what every attempt to open one fails from now on. */
   associationFault: FaultName | undefined;
   attempts = 0;
+  lacksUdp = false;
   /** True: each datagram comes back from whom it went to. */
   echoes = false;
 
