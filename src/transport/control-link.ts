@@ -27,8 +27,9 @@ export class ControlLink implements MessageLinkHandler {
   private silenceMs = SILENCE_LIMIT_MS;
   /** When the peer's last message arrived, or the link began. */
   private heardAt: number;
-  /** When the peer's last ping arrived, and how long that was after the one before it. */
-  private pingedAt: number | undefined;
+  /** When the peer's last ping arrived, or the link began, and how long that was after the one before it. */
+  private pingedAt: number;
+  private hasPinged = false;
   private pingGapMs = 0;
   private ended: LinkCloseReason | undefined;
 
@@ -39,6 +40,7 @@ export class ControlLink implements MessageLinkHandler {
     private readonly clock: Clock = systemClock,
   ) {
     this.heardAt = clock.now();
+    this.pingedAt = this.heardAt;
     this.nextPing = this.schedulePing();
     this.silence = this.awaitSilence(this.silenceMs);
     link.setHandler(this);
@@ -79,11 +81,12 @@ export class ControlLink implements MessageLinkHandler {
   /** The limit follows the longer of the last two gaps: a path that delays a ping now and then is not dead. */
   private handlePing(): void {
     const now = this.clock.now();
-    const before = this.pingedAt;
+    const gapMs = now - this.pingedAt;
     this.pingedAt = now;
-    // The first one may come at once, and says nothing about the pauses to come.
-    if (before === undefined) return;
-    const gapMs = now - before;
+    const isFirst = !this.hasPinged;
+    this.hasPinged = true;
+    // The first one may come at once: that says nothing about the pauses to come.
+    if (isFirst && gapMs < PING_MS / 2) return;
     const intervals = Math.round(Math.max(gapMs, this.pingGapMs) / PING_MS);
     this.pingGapMs = gapMs;
     const silenceMs = Math.min(MISSED_PINGS * PING_MS * Math.max(1, intervals), SILENCE_LIMIT_MS);
