@@ -209,7 +209,7 @@ describe('invites', () => {
     const refused = await wstun(['access', 'add', 'shed', '--role', 'exit', '--state', exit.state]);
     expect(refused).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('WSTUN-E101') });
     const { stdout } = await wstun(['access', 'list', '--json', '--state', relay.state]);
-    expect(JSON.parse(stdout)).toEqual([{ name: 'home', role: 'exit', allow: [] }]);
+    expect(JSON.parse(stdout)).toEqual([{ name: 'home', role: 'exit', listen: [], allow: [] }]);
     expect((await wstun(['access', 'list', '--state', relay.state])).stdout).toBe('home  (exit)\n');
   });
 });
