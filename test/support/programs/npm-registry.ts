@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -60,8 +60,10 @@ const readLock = () => JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 
 function installed(): readonly Installed[] {
   return Object.entries(readLock().packages).flatMap(([path, { version, optional }]) => {
     const name = path.split('node_modules/').at(-1) ?? '';
-    const isLeftOut = optional === true && LEFT_OUT.test(name);
-    return name === '' || isLeftOut ? [] : [{ name, version, folder: join(ROOT, path) }];
+    const folder = join(ROOT, path);
+    // Of other systems, and then npm goes on without them.
+    const isLeftOut = optional === true && (LEFT_OUT.test(name) || !existsSync(folder));
+    return name === '' || isLeftOut ? [] : [{ name, version, folder }];
   });
 }
 
