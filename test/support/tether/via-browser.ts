@@ -54,9 +54,17 @@ export function browsersIn(folder: string): readonly BrowserProcess[] {
     .filter(({ args }) => args.some((arg) => arg.includes(folder)));
 }
 
-/** The one that has started the others. */
+/** The one that has started the others: a child that is about to become another program looks the same for a moment. */
 export function mainBrowserIn(folder: string): BrowserProcess | undefined {
-  return browsersIn(folder).find(({ args }) => !args.some((arg) => arg.startsWith('--type=')));
+  const all = browsersIn(folder);
+  const pids = new Set(all.map(({ pid }) => pid));
+  return all.find(({ pid, args }) => !args.some((arg) => arg.startsWith('--type=')) && !pids.has(parentOf(pid)));
+}
+
+/** Behind the name, which may hold anything: the state and the parent (proc(5), `stat`). */
+function parentOf(pid: number): number {
+  const [, parent] = readIfThere(`/proc/${pid}/stat`).split(')').at(-1)?.trim().split(' ') ?? [];
+  return Number(parent);
 }
 
 /** Of every process, as anyone sees them with `ps`. */
