@@ -8,6 +8,7 @@ import { systemClock } from '../clock.ts';
 import { type WireFaultName, WstunError } from '../errors.ts';
 import { ATTEMPT_DELAY_MS, alternate, ConnectionRace } from '../net/connection-race.ts';
 import { familyOf, formatIp, type IpBytes, parseIp, sameIp, unmapIp } from '../net/ip.ts';
+import { isSelfConnected } from '../net/self-connection.ts';
 import { ReadBudget, ReadBuffers, readInto } from './read-buffers.ts';
 import type { Spares } from './spare-sockets.ts';
 import { dialFaultOf, mostSpecific } from './target-dial-faults.ts';
@@ -155,7 +156,5 @@ function faultOfConnected(socket: Socket, ip: IpBytes): WireFaultName | undefine
   // Without a remote address, the target has already reset the connection. What it sent before can still be read.
   if (!remote) return undefined;
   if (!sameIp(unmapIp(remote), ip)) return 'dial-not-allowed';
-  // A free port among the ephemeral ones may connect to itself (TCP's simultaneous open): nothing listens there.
-  const selfConnected = socket.remotePort === socket.localPort && socket.remoteAddress === socket.localAddress;
-  return selfConnected ? 'dial-refused' : undefined;
+  return isSelfConnected(socket) ? 'dial-refused' : undefined;
 }

@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts';
 import { type WireFaultName, WstunError } from '../errors.ts';
 import { dialFaultOf } from '../exit/target-dial-faults.ts';
 import type { HostPort } from '../net/host-port.ts';
+import { isSelfConnected } from '../net/self-connection.ts';
 
 /** The exit waits 20 s for our answer. */
 const DIAL_LIMIT_MS = 10_000;
@@ -29,7 +30,10 @@ export function dialLocally({ host, port }: HostPort, signal: AbortSignal, clock
   });
   // Stays: an error before its reader takes over would end the process.
   socket.on('error', (error) => outcome.reject(new WstunError(faultOf(error))));
-  socket.once('connect', () => outcome.resolve(socket));
+  socket.once('connect', () => {
+    if (isSelfConnected(socket)) outcome.reject(new WstunError('dial-refused'));
+    else outcome.resolve(socket);
+  });
   outcome.promise.catch(() => socket.destroy());
   return outcome.promise;
 }
