@@ -9,7 +9,9 @@ export function withoutSecrets(text: string, args: readonly string[]): string {
     ? (word: string) => PIECE.test(word) && word.length >= 12
     : (word: string) => /^[\w-]{40,}$/.test(word);
   const pieces = args.flatMap((arg) => arg.split(/\s+/)).filter(isSecret);
-  const hidden = pieces.reduce((shown, piece) => shown.replaceAll(piece, '…'), text);
+  // A part of one, too: of `-vABC…` the flag is taken, and then `-ABC…` is an unknown option.
+  const isPart = (word: string) => pieces.some((piece) => piece.includes(word.replace(/^-+/, '')));
+  const hidden = text.replace(/[\w-]{12,}/g, (word) => (isPart(word) ? '…' : word));
   return hidden.replace(/(wstun(?:sk)?1_)[\w-]+/g, '$1…').replace(/([a-z]:\/\/)[^\s'"]*@/gi, '$1…@');
 }
 

@@ -84,6 +84,7 @@ describe('a pasted invite', () => {
       ['client', secret.slice(0, 100), secret.slice(100).replace(/.$/, '')],
       // No option: one invite in 64 would have asked for help.
       ['client', secret.slice(0, 100), `-0${secret.slice(101)}`],
+      ['client', secret.slice(0, 100), `-vl${secret.slice(101)}`],
       ['client', `${secret.slice(0, 100)}!${secret.slice(101)}`],
       ['client', secret.slice(7)],
       [secret.slice(7)],
