@@ -15,8 +15,10 @@ import type { ReceivedDatagram } from './native.ts';
 import { type LoopCheck, loopReason } from './refused-places.ts';
 import type { Place } from './socket-address.ts';
 
-/** A household's programs at once, and to spare: each look-up of a name is one. The idlest makes room. */
+/** A household's programs at once, and to spare: each look-up of a name is one. */
 const MAX_FLOWS = 1_024;
+/** Only a flow that has been idle for so long, ms, makes room: a flood of addresses ends none that is in use. */
+const ROOM_AFTER_MS = 1_000;
 /** As the exit keeps its socket; RFC 4787 §4.3 asks for two minutes. */
 export const FLOW_IDLE_MS = 120_000;
 const LOOK_EVERY_MS = 10_000;
@@ -78,7 +80,9 @@ export class UdpFlows {
     this.flows.clear();
   }
 
+  /** Undefined: there is no room, or the tunnel cannot carry datagrams now. */
   private begin(key: string, source: Place): Flow | undefined {
+    if (!this.makeRoom()) return undefined;
     try {
       const association = this.options.opener.openAssociation(undefined, {
         handleDatagram: (bytes, from) => this.handleAnswer(key, source, bytes, from),
@@ -89,7 +93,6 @@ export class UdpFlows {
       });
       const flow = { association, asked: new Set<string>(), usedAt: this.clock.now() };
       this.flows.set(key, flow);
-      this.makeRoom();
       this.timer ??= this.look();
       return flow;
     } catch (error) {
@@ -117,12 +120,15 @@ export class UdpFlows {
     this.flows.set(key, flow);
   }
 
-  private makeRoom(): void {
-    for (const [key, { association }] of this.flows) {
-      if (this.flows.size <= this.maxFlows) return;
-      this.flows.delete(key);
-      association.close();
-    }
+  /** False: all are in use. */
+  private makeRoom(): boolean {
+    const [idlest] = this.flows;
+    if (this.flows.size < this.maxFlows || idlest === undefined) return true;
+    const [key, { association, usedAt }] = idlest;
+    if (this.clock.now() - usedAt < ROOM_AFTER_MS) return false;
+    this.flows.delete(key);
+    association.close();
+    return true;
   }
 
   private look(): Timer {

@@ -78,10 +78,13 @@ describe('flows of a transparent proxy', () => {
     expect(flows.size).toBe(0);
   });
 
-  it('ends the flow that was used longest ago where there are too many', () => {
-    const { flows, opened } = begin();
-    for (const port of [1, 2, 3, 1, 4])
-      flows.handleDatagram({ bytes: BYTES, source: { ...PC, port }, destination: SERVER });
+  it('makes room with the flow that was used longest ago, and ends none that was in use within the last second', async () => {
+    const { flows, opened, clock } = begin();
+    const send = (port: number) => flows.handleDatagram({ bytes: BYTES, source: { ...PC, port }, destination: SERVER });
+    for (const port of [1, 2, 3, 1, 4]) send(port);
+    expect(opened.map(({ isClosed }) => isClosed)).toEqual([false, false, false]);
+    await clock.advance(1_000);
+    send(4);
     expect(opened.map(({ isClosed }) => isClosed)).toEqual([false, true, false, false]);
   });
 
