@@ -1,5 +1,4 @@
 /** Every test vector of docs/protocol.md, appendix A, checked with the code that goes into the product. */
-
 import { createHmac, hkdfSync } from 'node:crypto';
 import nacl from 'tweetnacl';
 import { describe, expect, it, vi } from 'vitest';
@@ -47,6 +46,7 @@ import {
 import { StreamSender } from '../../src/transport/http/stream-sender.ts';
 import { EMPTY, withEphemeral } from '../support/crypto/noise.ts';
 import { decodePieces } from '../support/mux/frame-log.ts';
+import { FRAME_VECTORS, RECORD_VECTORS } from '../support/mux/frame-vectors.ts';
 import { naiveDecode } from '../support/mux/naive-decoder.ts';
 import { OneLinkSession } from '../support/mux/one-link-session.ts';
 import { readVectors } from '../support/mux/vectors.ts';
@@ -248,64 +248,14 @@ describe('HTTP links of appendix A', () => {
 });
 
 describe('frames of appendix A', () => {
-  const frames: [string, (encoder: RecordEncoder) => void][] = [
-    ['frame.hello', (to) => to.hello(1024, 1)],
-    ['frame.open.ipv4', (to) => to.open(1, 262_144, { service: 'tcp', target: ipTarget('192.0.2.1', 443) })],
-    [
-      'frame.open.name',
-      (to) => to.open(3, 262_144, { service: 'tcp', target: { kind: 'name', name: 'example.org', port: 80 } }),
-    ],
-    ['frame.open.ipv6', (to) => to.open(5, 262_144, { service: 'tcp', target: ipTarget('2001:db8::1', 443) })],
-    [
-      'frame.open.udp',
-      (to) => to.open(7, 0, { service: 'udp', target: { kind: 'ip', ip: new Uint8Array(4), port: 0 } }),
-    ],
-    ['frame.open.udp-connected', (to) => to.open(9, 0, { service: 'udp', target: ipTarget('192.0.2.1', 51_820) })],
-    [
-      'frame.open.resolver',
-      (to) => to.open(11, 65_536, { service: 'resolver', target: { kind: 'ip', ip: new Uint8Array(4), port: 0 } }),
-    ],
-    [
-      'frame.open.tcp-listener',
-      (to) => to.open(13, 0, { service: 'tcp-listener', target: ipTarget('127.0.0.1', 8080) }),
-    ],
-    [
-      'frame.open.accepted',
-      (to) => to.open(2, 65_536, { service: 'accepted', target: ipTarget('192.0.2.7', 49_152), listener: 13 }),
-    ],
-    ['frame.opened.listener', (to) => to.opened(13, 0, ipTarget('127.0.0.1', 8080))],
-    ['frame.datagram.connected', (to) => to.datagram(9, undefined, Buffer.from('ping'))],
-    ['frame.datagram.ipv4', (to) => to.datagram(7, ipTarget('192.0.2.1', 53), Buffer.from('ping'))],
-    [
-      'frame.datagram.name',
-      (to) => to.datagram(7, { kind: 'name', name: 'example.org', port: 53 }, Buffer.from('ping')),
-    ],
-    ['frame.opened', (to) => to.opened(1, 262_144)],
-    ['frame.open-failed', (to) => to.openFailed(3, 'dial-refused')],
-    [
-      'frame.data',
-      (to) => {
-        to.dataHeader(1, 4);
-        to.payload(Buffer.from('ping'));
-      },
-    ],
-    ['frame.credit', (to) => to.credit(1, 65_536)],
-    ['frame.finish', (to) => to.finish(1)],
-    ['frame.reset', (to) => to.reset(1, 'target-reset')],
-    ['frame.ping', (to) => to.ping(ID.subarray(0, 8))],
-    ['frame.pong', (to) => to.pong(ID.subarray(0, 8))],
-    ['frame.go-away', (to) => to.goAway('shutting-down', 5)],
-    ['frame.links', (to) => to.links(3, 16_384)],
-  ];
-
-  it.each(frames)('%s is written as the page says', (name, write) => {
+  it.each(FRAME_VECTORS)('%s is written as the page says', (name, write) => {
     const encoder = new RecordEncoder();
     write(encoder);
     expect(hex(Buffer.concat(encoder.take()))).toBe(hex(bytes(name)));
   });
 
   it('all of them are read in a row, and the unknown one is skipped', () => {
-    const all = [...frames.map(([name]) => bytes(name)), bytes('frame.unknown')];
+    const all = [...FRAME_VECTORS.map(([name]) => bytes(name)), bytes('frame.unknown')];
     const read = decodePieces(all);
     expect(read.fault).toBeUndefined();
     expect(read).toEqual(naiveDecode(Buffer.concat(all)));
@@ -328,17 +278,7 @@ describe('records of appendix A', () => {
     expect(decodeSessionAnswer([bytes('record.answer.overloaded')])).toEqual({ fault: 'overloaded' });
   });
 
-  const acknowledged = { position: 1, receivedUs: 1_000_000 };
-  const records: [string, RecordHeader, string[]][] = [
-    ['record.first', { isNumbered: true, mayWait: false, acknowledged: undefined }, ['frame.hello', 'frame.open.ipv4']],
-    ['record.acknowledgement', { isNumbered: false, mayWait: false, acknowledged }, []],
-    ['record.may-wait', { isNumbered: true, mayWait: true, acknowledged }, ['frame.data']],
-    ['record.datagram', { isNumbered: false, mayWait: false, acknowledged: undefined }, ['frame.datagram.connected']],
-    ['record.datagram.acknowledges', { isNumbered: false, mayWait: false, acknowledged }, ['frame.datagram.connected']],
-    ['record.empty', { isNumbered: true, mayWait: false, acknowledged: undefined }, []],
-  ];
-
-  it.each(records)('%s has the header and the frames that the page says', (name, header, frames) => {
+  it.each(RECORD_VECTORS)('%s has the header and the frames that the page says', (name, header, frames) => {
     const record = Buffer.concat([encodeRecordHeader(header), ...frames.map(bytes)]);
     expect(hex(record)).toBe(hex(bytes(name)));
     expect(decodeRecordHeader([bytes(name)])?.header).toEqual(header);
