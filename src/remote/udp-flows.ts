@@ -5,21 +5,17 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { isIPv6 } from 'node:net';
-import { type Clock, systemClock, type Timer } from '../clock.ts';
+import { type Clock, systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { dialFaultOf } from '../exit/target-dial-faults.ts';
 import type { ForwardLog } from '../forward/forward-log.ts';
 import type { HostPort } from '../net/host-port.ts';
 import { formatIp, parseIp } from '../net/ip.ts';
+import { FlowTable } from '../tunnel/stream/flow-table.ts';
 import type { Target } from '../tunnel/stream/stream.ts';
 
 /** Remote senders of one forward at once. */
 export const MAX_FLOWS = 256;
-/** RFC 4787 §4.3 asks for two minutes at least. */
-export const FLOW_IDLE_MS = 120_000;
-/** Only a sender that has been idle for so long, ms, makes room: a flood of addresses ends none that is in use. */
-const MAKES_ROOM_MS = 1_000;
-const SWEEP_MS = 10_000;
 /** While its socket is being made. */
 const MAX_WAITING = 16;
 /** What the kernel does not take at once, bytes of a socket; more is dropped. */
@@ -37,14 +33,11 @@ export interface UdpFlowsParts {
 }
 
 export class UdpFlows {
-  private readonly flows = new Map<string, Flow>();
-  private sweep: Timer | undefined;
+  private readonly flows: FlowTable<Flow>;
   private isOver = false;
 
-  private readonly clock: Clock;
-
   constructor(private readonly parts: UdpFlowsParts) {
-    this.clock = parts.clock ?? systemClock;
+    this.flows = new FlowTable(parts.clock ?? systemClock, MAX_FLOWS);
   }
 
   get size(): number {
@@ -55,65 +48,30 @@ export class UdpFlows {
   handleDatagram(bytes: Uint8Array, from: Target, reply: (bytes: Uint8Array, to: Target) => void): void {
     if (this.isOver) return;
     const key = `${from.kind === 'ip' ? formatIp(from.ip) : from.name} ${from.port}`;
-    const held = this.flows.get(key);
-    const known = held?.isClosed === true ? undefined : held;
-    if (known === undefined && !this.makeRoom()) return;
-    const flow = known ?? new Flow(this.parts, this.clock);
-    // At the end of the map: it was used last.
-    this.flows.delete(key);
-    this.flows.set(key, flow);
+    if (this.flows.get(key)?.isClosed === true) this.flows.delete(key);
+    const known = this.flows.get(key);
+    if (known === undefined && !this.flows.makeRoom()) return;
+    const flow = known ?? new Flow(this.parts);
+    this.flows.use(key, flow);
     flow.send(bytes, (answer) => {
-      // An answer counts as use, too.
-      if (this.flows.get(key) === flow) {
-        this.flows.delete(key);
-        this.flows.set(key, flow);
-      }
+      if (this.flows.get(key) === flow) this.flows.use(key, flow);
       reply(answer, from);
     });
-    this.sweep ??= this.clock.setTimeout(() => this.sweepIdle(), SWEEP_MS).unref();
   }
 
   close(): void {
     this.isOver = true;
-    this.clock.clearTimeout(this.sweep);
-    for (const flow of this.flows.values()) flow.close();
-    this.flows.clear();
-  }
-
-  /** False: all are in use. */
-  private makeRoom(): boolean {
-    const [idlest] = this.flows;
-    if (this.flows.size < MAX_FLOWS || idlest === undefined) return true;
-    const [key, flow] = idlest;
-    if (!flow.isClosed && this.clock.now() - flow.usedAt < MAKES_ROOM_MS) return false;
-    this.flows.delete(key);
-    flow.close();
-    return true;
-  }
-
-  private sweepIdle(): void {
-    this.sweep = undefined;
-    for (const [key, flow] of this.flows) {
-      if (this.clock.now() - flow.usedAt < FLOW_IDLE_MS) break;
-      this.flows.delete(key);
-      flow.close();
-    }
-    if (this.flows.size > 0) this.sweep = this.clock.setTimeout(() => this.sweepIdle(), SWEEP_MS).unref();
+    this.flows.close();
   }
 }
 
 class Flow {
-  usedAt: number;
   private socket: Socket | undefined;
   private readonly waiting: Uint8Array[] = [];
   private reply: Reply = () => {};
   private state: 'making' | 'open' | 'closed' = 'making';
 
-  constructor(
-    { to, log, place }: UdpFlowsParts,
-    private readonly clock: Clock,
-  ) {
-    this.usedAt = clock.now();
+  constructor({ to, log, place }: UdpFlowsParts) {
     this.open(to).catch((error: unknown) => {
       log.noteRefused(new WstunError(dialFaultOf(error)), place);
       this.close();
@@ -127,7 +85,6 @@ class Flow {
 
   send(bytes: Uint8Array, reply: Reply): void {
     this.reply = reply;
-    this.usedAt = this.clock.now();
     if (this.state === 'making') {
       if (this.waiting.length < MAX_WAITING) this.waiting.push(bytes);
       return;
@@ -150,7 +107,6 @@ class Flow {
     const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
     this.socket = socket;
     socket.on('message', (bytes) => {
-      this.usedAt = this.clock.now();
       this.reply(bytes);
     });
     // ECONNREFUSED of an open one: nobody listens there at the moment.

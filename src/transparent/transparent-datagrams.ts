@@ -6,12 +6,13 @@ import { type Clock, systemClock, type Timer } from '../clock.ts';
 import { formatHostPort } from '../net/host-port.ts';
 import { formatIp } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
+import { FLOW_IDLE_MS } from '../tunnel/stream/flow-table.ts';
 import type { AssociationOpener } from '../tunnel/stream/services.ts';
 import { CallFault, type Native } from './native.ts';
 import type { LoopCheck } from './refused-places.ts';
 import type { Place } from './socket-address.ts';
 import { listenFault } from './transparent-listener.ts';
-import { FLOW_IDLE_MS, UdpFlows } from './udp-flows.ts';
+import { UdpFlows } from './udp-flows.ts';
 
 /** Destinations that have answered lately. A socket that is missing is made again within microseconds. */
 const MAX_ANSWERING = 256;

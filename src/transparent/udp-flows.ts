@@ -1,14 +1,15 @@
 /**
  * The flows of a transparent proxy's datagrams: one association for each program, which is an address and a port of the
- * network (endpoint-independent mapping, RFC 4787 §4.1). Decides which datagrams go where and how long a flow lives.
+ * network (endpoint-independent mapping, RFC 4787 §4.1). Decides which datagrams go where.
  * Touches no socket: datagrams come in and go out by its calls.
  */
-import { type Clock, systemClock, type Timer } from '../clock.ts';
+import { type Clock, systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort } from '../net/host-port.ts';
 import { formatIp } from '../net/ip.ts';
 import { specialRange } from '../net/special-ranges.ts';
 import type { Logger } from '../observability/logger.ts';
+import { FlowTable } from '../tunnel/stream/flow-table.ts';
 import type { Association, AssociationOpener } from '../tunnel/stream/services.ts';
 import type { Target } from '../tunnel/stream/stream.ts';
 import type { ReceivedDatagram } from './native.ts';
@@ -17,11 +18,6 @@ import type { Place } from './socket-address.ts';
 
 /** A household's programs at once, and to spare: each look-up of a name is one. */
 const MAX_FLOWS = 1_024;
-/** Only a flow that has been idle for so long, ms, makes room: a flood of addresses ends none that is in use. */
-const ROOM_AFTER_MS = 1_000;
-/** As the exit keeps its socket; RFC 4787 §4.3 asks for two minutes. */
-export const FLOW_IDLE_MS = 120_000;
-const LOOK_EVERY_MS = 10_000;
 /** Special addresses to which a flow has sent, and from which answers may therefore come. */
 const MAX_ASKED = 64;
 
@@ -39,20 +35,16 @@ export interface UdpFlowsOptions {
 interface Flow {
   readonly association: Association;
   readonly asked: Set<string>;
-  usedAt: number;
+  close(): void;
 }
 
 export class UdpFlows {
-  /** By the place of the program; the one that was used longest ago comes first. */
-  private readonly flows = new Map<string, Flow>();
-  private readonly clock: Clock;
-  private readonly maxFlows: number;
-  private timer: Timer | undefined;
+  /** By the place of the program. */
+  private readonly flows: FlowTable<Flow>;
   private isClosed = false;
 
   constructor(private readonly options: UdpFlowsOptions) {
-    this.clock = options.clock ?? systemClock;
-    this.maxFlows = options.maxFlows ?? MAX_FLOWS;
+    this.flows = new FlowTable(options.clock ?? systemClock, options.maxFlows ?? MAX_FLOWS);
   }
 
   get size(): number {
@@ -68,21 +60,19 @@ export class UdpFlows {
     const key = keyOf(source);
     const flow = this.flows.get(key) ?? this.begin(key, source);
     if (flow === undefined) return;
-    this.touch(key, flow);
+    this.flows.use(key, flow);
     if (flow.asked.size < MAX_ASKED) flow.asked.add(formatIp(destination.ip));
     flow.association.send(bytes, { kind: 'ip', ...destination });
   }
 
   close(): void {
     this.isClosed = true;
-    this.clock.clearTimeout(this.timer);
-    for (const { association } of this.flows.values()) association.close();
-    this.flows.clear();
+    this.flows.close();
   }
 
   /** Undefined: there is no room, or the tunnel cannot carry datagrams now. */
   private begin(key: string, source: Place): Flow | undefined {
-    if (!this.makeRoom()) return undefined;
+    if (!this.flows.makeRoom()) return undefined;
     try {
       const association = this.options.opener.openAssociation(undefined, {
         handleDatagram: (bytes, from) => this.handleAnswer(key, source, bytes, from),
@@ -91,10 +81,7 @@ export class UdpFlows {
           this.flows.delete(key);
         },
       });
-      const flow = { association, asked: new Set<string>(), usedAt: this.clock.now() };
-      this.flows.set(key, flow);
-      this.timer ??= this.look();
-      return flow;
+      return { association, asked: new Set<string>(), close: () => association.close() };
     } catch (error) {
       if (!(error instanceof WstunError)) throw error;
       this.options.logger.debug({ fault: error.fault }, 'a datagram was dropped');
@@ -110,39 +97,8 @@ export class UdpFlows {
     const flow = this.flows.get(key);
     if (flow === undefined || from?.kind !== 'ip') return;
     if (specialRange(from.ip) !== undefined && !flow.asked.has(formatIp(from.ip))) return;
-    this.touch(key, flow);
+    this.flows.use(key, flow);
     this.options.answer(bytes, from, source);
-  }
-
-  private touch(key: string, flow: Flow): void {
-    flow.usedAt = this.clock.now();
-    this.flows.delete(key);
-    this.flows.set(key, flow);
-  }
-
-  /** False: all are in use. */
-  private makeRoom(): boolean {
-    const [idlest] = this.flows;
-    if (this.flows.size < this.maxFlows || idlest === undefined) return true;
-    const [key, { association, usedAt }] = idlest;
-    if (this.clock.now() - usedAt < ROOM_AFTER_MS) return false;
-    this.flows.delete(key);
-    association.close();
-    return true;
-  }
-
-  private look(): Timer {
-    const timer = this.clock.setTimeout(() => {
-      const oldest = this.clock.now() - FLOW_IDLE_MS;
-      for (const [key, { association, usedAt }] of this.flows) {
-        if (usedAt > oldest) break;
-        this.flows.delete(key);
-        association.close();
-      }
-      this.timer = this.flows.size > 0 ? this.look() : undefined;
-    }, LOOK_EVERY_MS);
-    timer.unref();
-    return timer;
   }
 }
 

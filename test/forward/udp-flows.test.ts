@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { FaultName } from '../../src/errors.ts';
-import { FLOW_IDLE_MS, MAX_FLOWS, UdpFlows } from '../../src/forward/udp-flows.ts';
+import { MAX_FLOWS, UdpFlows } from '../../src/forward/udp-flows.ts';
+import { FLOW_IDLE_MS } from '../../src/tunnel/stream/flow-table.ts';
 import { ipTarget } from '../support/net/targets.ts';
 import { FakeAssociations } from '../support/proxy/fake-associations.ts';
 import { VirtualClock } from '../support/time/virtual-clock.ts';
