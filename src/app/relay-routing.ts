@@ -7,9 +7,10 @@ import type { Logger } from '../observability/logger.ts';
 import type { Tally } from '../observability/tally.ts';
 import { ClockWatch } from '../relay/clock-watch.ts';
 import type { Admitted } from '../relay/gate.ts';
+import { NamedExits } from '../relay/named-exits.ts';
 import { clockText } from '../relay/refusal-log.ts';
 import { Rejections } from '../relay/rejections.ts';
-import { Rendezvous } from '../relay/rendezvous.ts';
+import type { Rendezvous } from '../relay/rendezvous.ts';
 import type { AccessEntry } from '../state/access-list.ts';
 import type { KnownExits } from '../state/known-exits.ts';
 import type { RetiredKeys } from '../state/retired-keys.ts';
@@ -34,18 +35,20 @@ interface RelayRouterOptions {
   readonly logger: Logger;
   /** Outlives the keys. */
   readonly refusals: Tally;
+  /** The other nodes of this relay; outlives the keys. Default: there are none. */
+  readonly rendezvous?: Rendezvous | undefined;
 }
 
 export class RelayRouter {
   private readonly tickets: TicketOpener;
   private readonly retired: readonly { readonly keys: RetiredKeys; readonly tickets: TicketOpener }[];
-  private readonly rendezvous: Rendezvous;
+  private readonly exits: NamedExits;
   private readonly rejections: Rejections;
   private readonly clocks: ClockWatch;
 
   constructor(private readonly options: RelayRouterOptions) {
     const { keys, known, replays, linksFree, linksKept, logger, refusals } = options;
-    const isRequested = (exit: string, token: string): boolean => this.rendezvous.isRequested(exit, token);
+    const isRequested = (exit: string, token: string): boolean => this.exits.isRequested(exit, token);
     this.tickets = new TicketOpener(keys.identity, { replays, isRequested });
     const openerOf = ({ identity }: RetiredKeys) => new TicketOpener(identity, { replays, retired: true });
     this.retired = keys.retired.map((old) => ({ keys: old, tickets: openerOf(old) }));
@@ -57,12 +60,17 @@ export class RelayRouter {
       if (bad > 0) logger.warn({ exit, keys: bad }, 'an exit announced invalid keys; wstun ignores them');
     };
     this.rejections = new Rejections(logger, refusals);
-    this.rendezvous = new Rendezvous({ tickets: this.tickets, logger, onPeers, linksFree, linksKept, refusals });
+    const { rendezvous } = options;
+    this.exits = new NamedExits({
+      tickets: this.tickets,
+      ...{ logger, onPeers, linksFree, linksKept, refusals },
+      ...(rendezvous && { rendezvous }),
+    });
   }
 
   /** Who is on, and which exits are registered. */
   get served(): Served {
-    const { forwarded, registered: exits } = this.rendezvous;
+    const { forwarded, registered: exits } = this.exits;
     return { sessions: this.options.sessions, forwarded, exits };
   }
 
@@ -86,7 +94,7 @@ export class RelayRouter {
     this.tickets.setPeers(access.entries.map(peerOf));
     for (const { keys, tickets } of this.retired) tickets.setPeers(this.retiredPeers(keys));
     sessions?.keepOnly(kept);
-    this.rendezvous.dropExitsExcept(kept);
+    this.exits.dropExitsExcept(kept);
   }
 
   /** After a restart: until known exits return, their clients are told that they are absent. Forgets unlisted ones. */
@@ -94,14 +102,14 @@ export class RelayRouter {
     const { known, access } = this.options;
     const exits = access.exitNames();
     for (const [exit, keys] of [...known.exits]) {
-      if (exits.has(exit)) this.rendezvous.restoreKeys(exit, keys);
+      if (exits.has(exit)) this.exits.restoreKeys(exit, keys);
       else known.set(exit, []);
     }
   }
 
   /** Resolves when the keys of all these exits are known. */
   restored(): Promise<void> {
-    return this.rendezvous.restored();
+    return this.exits.restored();
   }
 
   handleLink(link: MessageLink, admitted: Admitted): void {
@@ -111,7 +119,7 @@ export class RelayRouter {
     // The relay's own exit can tell new sessions from resumed ones. For other exits the relay cannot.
     else if (role === 'client' && (destination !== '' || sessions === undefined) && isOverloaded())
       this.rejections.rejectOverloaded(link, peer);
-    else if (role === 'exit' || destination !== '') this.rendezvous.serve(link, admitted);
+    else if (role === 'exit' || destination !== '') this.exits.serve(link, admitted);
     else if (sessions === undefined) this.rejections.rejectAbsent(link, peer);
     else sessions.serve(link, peer);
   }
@@ -125,13 +133,13 @@ export class RelayRouter {
   retire(): void {
     this.clocks.close();
     this.options.sessions?.endAll('keys-rotated');
-    this.rendezvous.close();
+    this.exits.close();
   }
 
   async close(graceMs: number): Promise<void> {
     this.clocks.close();
     // At once: sessions with named exits resume at the next start. Only those of the relay's own exit would be lost.
-    this.rendezvous.close();
+    this.exits.close();
     await this.options.sessions?.close(graceMs);
   }
 

@@ -36,8 +36,13 @@ export interface HeldClientOptions {
   /** So many of them are for new sessions: further links of sessions leave them free. */
   readonly linksKept: () => number;
   readonly logger: Logger;
+  /** As of Rendezvous. */
+  readonly tokenPrefix: string;
   readonly clock: Clock;
 }
+
+/** docs/protocol.md §11. */
+const TOKEN_BYTES = 16;
 
 /** A held client, and the request that its exit gets. */
 interface RendezvousRequest {
@@ -60,8 +65,10 @@ export interface ExitClients {
   readonly queue: RendezvousQueue<RendezvousRequest>;
   /** Sent and queued. */
   readonly requests: Set<RendezvousRequest>;
-  /** Where requests are sent; undefined while the exit is absent. */
+  /** Where requests are sent; undefined while the exit is not registered here. */
   control: ControlLink | undefined;
+  /** Where requests are sent without it: to the other nodes, if there may be any. */
+  readonly callElsewhere: ((token: string) => void) | undefined;
   nextTurn: Timer | undefined;
 }
 
@@ -73,10 +80,12 @@ export class HeldClients {
 
   constructor(private readonly options: HeldClientOptions) {}
 
-  addExit(exit: string): ExitClients {
+  /** @param callElsewhere as of ExitClients */
+  addExit(exit: string, callElsewhere?: (token: string) => void): ExitClients {
     const { requestsPerExit, heldClients } = this.options.limits;
     const limits = { requested: requestsPerExit, waiting: Math.ceil(heldClients / 2) };
-    return { exit, queue: new RendezvousQueue(limits), requests: new Set(), control: undefined, nextTurn: undefined };
+    const queue = new RendezvousQueue<RendezvousRequest>(limits);
+    return { exit, queue, requests: new Set(), control: undefined, callElsewhere, nextTurn: undefined };
   }
 
   /** Whether that exit has a request with this token, and has not answered it yet. */
@@ -105,15 +114,17 @@ export class HeldClients {
 
   /** Sends the exit as many requests as have a turn, and continues when the next one has. */
   sendNext(clients: ExitClients): void {
-    const { queue, control } = clients;
+    const { queue, control, callElsewhere } = clients;
     this.options.clock.clearTimeout(clients.nextTurn);
-    if (control === undefined) return;
+    if (control === undefined && callElsewhere === undefined) return;
     const now = this.options.clock.now();
     for (let request = queue.next(now); request !== undefined; request = queue.next(now)) {
-      request.token = randomBytes(16).toString('hex');
+      const token = this.newToken();
+      request.token = token;
       request.sentAt = now;
-      this.sent.set(request.token, request);
-      control.send({ type: 'call', token: request.token });
+      this.sent.set(token, request);
+      if (control === undefined) callElsewhere?.(token);
+      else control.send({ type: 'call', token });
     }
     const waitMs = queue.waitMs(now);
     if (waitMs === undefined) return;
@@ -130,6 +141,16 @@ export class HeldClients {
     this.sendNext(request.clients);
   }
 
+  /** The other nodes could not have the exit dial back. */
+  rejectCall(token: string, outcome: 'absent' | 'unreachable'): void {
+    const request = this.sent.get(token);
+    if (request === undefined) return;
+    this.settle(request);
+    const reason = outcome === 'absent' ? undefined : 'its exit cannot be reached from here';
+    if (!request.isAbandoned) this.options.rejections.rejectAbsent(request.client, request.peer, reason);
+    this.sendNext(request.clients);
+  }
+
   /** The exit has disconnected. */
   rejectAll(clients: ExitClients): void {
     for (const { client, peer } of this.settleAll(clients))
@@ -139,6 +160,11 @@ export class HeldClients {
   /** This relay stops. */
   closeAll(clients: ExitClients): void {
     for (const { client } of this.settleAll(clients)) this.options.rejections.closeGoingAway(client);
+  }
+
+  private newToken(): string {
+    const { tokenPrefix } = this.options;
+    return tokenPrefix + randomBytes(TOKEN_BYTES).toString('hex').slice(tokenPrefix.length);
   }
 
   /** The data links that held clients are still to get count as taken. */

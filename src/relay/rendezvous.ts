@@ -1,221 +1,69 @@
-/** Where clients and named exits meet (docs/protocol.md §11). Nothing here can read what they send each other. */
-import { type Clock, systemClock } from '../clock.ts';
-import { FURTHER_FEATURE, type TicketOpener } from '../crypto/ticket.ts';
-import { addressIn } from '../net/host-port.ts';
-import { parseIp } from '../net/ip.ts';
-import type { Logger } from '../observability/logger.ts';
-import type { Tally } from '../observability/tally.ts';
-import { ControlLink } from '../transport/control-link.ts';
-import { OCCUPIED_FEATURE, SEEN_FEATURE, TAKEN_FEATURE, WHEN_FREE_FEATURE } from '../transport/control-messages.ts';
-import type { CloseCode, LinkCloseReason, MessageLink } from '../transport/message-link.ts';
-import { type AnnouncementEvents, AnnouncementLimiters, Announcements } from './announcements.ts';
-import { ExitPeers } from './exit-peers.ts';
-import type { ForwardedPeers } from './forwarded-peers.ts';
-import { DEFAULT_HELD_CLIENT_LIMITS, type ExitClients, type HeldClientLimits, HeldClients } from './held-clients.ts';
-import { Rejections, type TicketScope } from './rejections.ts';
-import { Splices } from './splices.ts';
+/**
+ * How the nodes of one relay work together. A node is a process with the relay's keys: alone, one of several workers on
+ * a machine, or one of several machines. A client and its exit may come to two nodes; this is all that the code above
+ * knows of it. A driver carries it: this file has that of a node which is alone. It carries control messages, and
+ * nothing of what sessions hold, except for links that came to another node than the one that waits for them.
+ */
+import type { MessageLink } from '../transport/message-link.ts';
 
-export interface RendezvousOptions {
-  readonly tickets: Pick<TicketOpener, 'add' | 'remove'>;
-  readonly logger: Logger;
-  /** A new list, base64url. Saved, it lets a restarted relay tell these clients that their exit is absent. */
-  readonly onPeers?: (exit: string, keys: readonly string[]) => void;
-  /** Links that the relay can still accept; default: any number. */
-  readonly linksFree?: () => number;
-  /** So many of them are for new sessions; default: none. */
-  readonly linksKept?: () => number;
-  /** Counts clients and exits that are refused, by the names of their faults. */
-  readonly refusals?: Tally;
-  readonly limits?: Partial<HeldClientLimits>;
-  readonly clock?: Clock;
+/** What became of a call that went to another node. */
+export type CallOutcome =
+  /** The exit was told to dial back. */
+  | 'called'
+  /** It is registered at no node. */
+  | 'absent'
+  /** It is registered somewhere, but cannot come to this node, or its node did not answer in time. */
+  | 'unreachable';
+
+/** A request to an exit to dial back (docs/protocol.md §11). */
+export interface Call {
+  readonly token: string;
+  /** URL of the relay to which it is to dial; missing: where its control link goes. */
+  readonly relay?: string | undefined;
 }
 
-/** What the relay keeps of an exit, connected or not. */
-interface ExitEntry {
-  readonly limiters: AnnouncementLimiters;
-  /** Has the control link, if the exit is connected. */
-  readonly clients: ExitClients;
-  /** When that link came, by the clock, ms. */
-  registeredAt: number;
-  /** The exit of that link understands `occupied`. */
-  understandsOccupied: boolean;
+/** What a node does for the others. */
+export interface RendezvousHandler {
+  /** A client waits at another node. `absent`: this node does not have that exit any more. */
+  handleCall(exit: string, call: Call): CallOutcome;
+  /** An exit has answered a call of this node, and its link came to another one. Its handler is set in this turn. */
+  handleAnswer(exit: string, token: string, link: MessageLink): void;
+  /** Of an exit that is registered elsewhere: the gate keys that it announced, base64url; empty where it has none. */
+  handleKeys(exit: string, keys: readonly string[]): void;
+  /** A newer exit of that name has registered at another node, and takes the place of the one here. */
+  handleReplaced(exit: string): void;
 }
 
-export class Rendezvous {
-  private readonly clock: Clock;
-  private readonly peers: ExitPeers;
-  private readonly exits = new Map<string, ExitEntry>();
-  private readonly heldClients: HeldClients;
-  private readonly splices: Splices;
-  private readonly rejections: Rejections;
-  private closed = false;
-
-  constructor(private readonly options: RendezvousOptions) {
-    const { tickets, logger, limits, clock = systemClock } = options;
-    const { linksFree = () => Number.POSITIVE_INFINITY, linksKept = () => 0 } = options;
-    this.clock = clock;
-    this.peers = new ExitPeers(tickets, { clock });
-    this.rejections = new Rejections(logger, options.refusals);
-    this.splices = new Splices(
-      (exit) => logger.info({ exit }, 'a client and its exit sent nothing for two minutes; their links were closed'),
-      clock,
-    );
-    this.heldClients = new HeldClients({
-      limits: { ...DEFAULT_HELD_CLIENT_LIMITS, ...limits },
-      splices: this.splices,
-      rejections: this.rejections,
-      linksFree,
-      linksKept,
-      logger,
-      clock,
-    });
-  }
-
-  /** Any link that the gate admitted, except those for the relay's own exit. */
-  serve(link: MessageLink, admitted: TicketScope & { readonly peer: string; readonly features?: number }): void {
-    const { role, destination, peer, features = 0 } = admitted;
-    // Its upgrade was under way when this relay began to stop.
-    if (this.closed) this.rejections.closeGoingAway(link);
-    else if (role === 'client') this.hold(link, destination, peer, (features & FURTHER_FEATURE) !== 0);
-    else if (destination === '') this.register(link, peer, features);
-    else this.heldClients.answer(link, peer, destination);
-  }
-
-  /** Whether that exit has a request with this token, and has not answered it yet. */
-  isRequested(exit: string, token: string): boolean {
-    return this.heldClients.isRequested(exit, token);
-  }
-
-  /** Those that are connected, and since when, by the clock, ms. */
-  get registered(): readonly { readonly name: string; readonly since: number }[] {
-    const connected = [...this.exits].filter(([, { clients }]) => clients.control !== undefined);
-    return connected.map(([name, { registeredAt: since }]) => ({ name, since }));
-  }
-
-  /** Whose links are spliced here. */
-  get forwarded(): Pick<ForwardedPeers, 'size' | 'all'> {
-    return this.splices.peers;
-  }
-
-  /** What an exit announced before a restart. Some keys are known only when `restored` resolves. */
-  restoreKeys(exit: string, keys: readonly string[]): void {
-    this.peers.restore(exit, keys);
-  }
-
-  /** Resolves when all keys that were to be restored are known. */
-  restored(): Promise<void> {
-    return this.peers.restored();
-  }
-
-  /** Ends everything of exits that may not register any more. @param names those that may, with the same keys */
-  dropExitsExcept(names: ReadonlySet<string>): void {
-    for (const exit of new Set([...this.exits.keys(), ...this.splices.exits, ...this.peers.exits])) {
-      if (!names.has(exit)) this.dropExit(exit);
-    }
-  }
-
-  /** All links at once: a session over a splice belongs to its two ends, which can meet again anywhere. */
-  close(): void {
-    this.closed = true;
-    this.peers.close();
-    for (const { clients } of this.exits.values()) {
-      endControl(clients, 'going-away');
-      this.heldClients.closeAll(clients);
-    }
-    this.exits.clear();
-    this.splices.close();
-  }
-
-  private hold(link: MessageLink, exit: string, peer: string, isFurther: boolean): void {
-    const clients = this.exits.get(exit)?.clients;
-    if (clients?.control === undefined) this.rejections.rejectAbsent(link, peer);
-    else this.heldClients.hold(clients, link, peer, isFurther);
-  }
-
-  private dropExit(exit: string): void {
-    this.peers.drop(exit);
-    this.options.onPeers?.(exit, []);
-    const clients = this.exits.get(exit)?.clients;
-    this.exits.delete(exit);
-    if (clients !== undefined) {
-      endControl(clients);
-      this.heldClients.rejectAll(clients);
-    }
-    this.splices.abortAll(exit);
-  }
-
-  private entryOf(exit: string): ExitEntry {
-    const known = this.exits.get(exit);
-    if (known !== undefined) return known;
-    const entry: ExitEntry = {
-      limiters: new AnnouncementLimiters(this.clock.now()),
-      clients: this.heldClients.addExit(exit),
-      registeredAt: 0,
-      understandsOccupied: false,
-    };
-    this.exits.set(exit, entry);
-    return entry;
-  }
-
-  private register(link: MessageLink, exit: string, features: number): void {
-    const entry = this.entryOf(exit);
-    const { clients } = entry;
-    const older = clients.control;
-    // It gave way to another exit before, and asks whether its registration is free again.
-    if (older !== undefined && (features & WHEN_FREE_FEATURE) !== 0) return this.rejections.rejectOccupied(link, exit);
-    const understandsTaken = (features & TAKEN_FEATURE) !== 0;
-    const events: AnnouncementEvents = {
-      onList: (keys) => {
-        if (clients.control === newer) this.announce(exit, newer, keys, understandsTaken);
-      },
-      onEnd: (reason) => {
-        if (clients.control === newer) this.handleExitLost(clients, link.remote, reason);
-      },
-    };
-    const announcements = new Announcements(link, entry.limiters, events, this.clock);
-    const newer: ControlLink = new ControlLink(link, announcements, this.clock);
-    clients.control = newer;
-    entry.registeredAt = this.clock.now();
-    this.options.logger.info({ exit, remote: link.remote, replaced: older?.remote }, 'exit registered');
-    const address = addressOf(link.remote);
-    if ((features & SEEN_FEATURE) !== 0 && address !== undefined) newer.send({ type: 'seen', address });
-    older?.send({ type: entry.understandsOccupied ? 'occupied' : 'replaced' });
-    older?.end();
-    entry.understandsOccupied = (features & OCCUPIED_FEATURE) !== 0;
-    this.heldClients.sendNext(clients);
-  }
-
-  private announce(exit: string, control: ControlLink, keys: readonly string[], understandsTaken: boolean): void {
-    const { logger, onPeers } = this.options;
-    const isNew = this.peers.replace(exit, keys, {
-      handleDone: () => control.send({ type: 'registered' }),
-      handleShort: (taken, wanted) => {
-        logger.warn({ exit, taken, wanted }, 'an exit announced too many clients; the relay accepts only some of them');
-        if (understandsTaken) control.send({ type: 'taken', keys: taken, of: wanted });
-      },
-    });
-    if (!isNew) return;
-    logger.info({ exit, keys: keys.length }, 'exit announced its clients');
-    onPeers?.(exit, keys);
-  }
-
-  /** The keys of its clients stay known: these clients are told that the exit is absent, not rejected as unknown. */
-  private handleExitLost(clients: ExitClients, remote: string, { text }: LinkCloseReason): void {
-    clients.control = undefined;
-    this.options.logger.info({ exit: clients.exit, remote, reason: text }, 'exit disconnected');
-    this.heldClients.rejectAll(clients);
-  }
+export interface Rendezvous {
+  /** Whether there may be other nodes. Where there are none, nothing else here is asked. */
+  readonly hasOthers: boolean;
+  /** Tokens of calls that this node makes begin with it: 0 to 8 lower-case hex digits. */
+  readonly tokenPrefix: string;
+  /** Before anything else. What comes from other nodes goes to the handler set last. */
+  setHandler(handler: RendezvousHandler): void;
+  /** The control link of that exit is here. Returns what is to be called, once, when it is not here any more. */
+  announce(exit: string): () => void;
+  /** Whether that exit has its control link at another node, where two links must not stand: then a newer one wins. */
+  isElsewhere(exit: string): boolean;
+  /** What an exit announced here, for the gates of all nodes. */
+  shareKeys(exit: string, keys: readonly string[]): void;
+  /** Has an exit that is not here dial back. Never rejects, and resolves within the time that a client is held. */
+  call(exit: string, token: string): Promise<CallOutcome>;
+  /** Whether that token is one of another node. Whether that node still waits for it, only that node knows. */
+  isOthers(token: string): boolean;
+  /** Hands a link that answers a call of another node over to it: takes the link's handler. */
+  passAnswer(exit: string, token: string, link: MessageLink): void;
 }
 
-/** The exit counts as absent before its link ends. */
-function endControl(clients: ExitClients, code?: CloseCode): void {
-  const { control } = clients;
-  clients.control = undefined;
-  control?.end(code);
-}
-
-/** `192.0.2.1:80`, `[2001:db8::1]:80`; undefined where the link has no address. */
-function addressOf(remote: string): string | undefined {
-  const address = addressIn(remote);
-  return parseIp(address) === undefined ? undefined : address;
-}
+/** For a relay of one process: an exit that is not here is nowhere. */
+export const ALONE: Rendezvous = {
+  hasOthers: false,
+  tokenPrefix: '',
+  setHandler() {},
+  announce: () => () => {},
+  isElsewhere: () => false,
+  shareKeys() {},
+  call: async () => 'absent',
+  isOthers: () => false,
+  passAnswer: (_exit, _token, link) => link.abort(),
+};

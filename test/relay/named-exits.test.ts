@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { FURTHER_FEATURE, type Peer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
-import { Rendezvous, type RendezvousOptions } from '../../src/relay/rendezvous.ts';
+import { NamedExits, type NamedExitsOptions } from '../../src/relay/named-exits.ts';
 import {
   announcements,
   type ControlMessage,
@@ -56,14 +56,14 @@ class Far extends LinkRecorder {
   }
 }
 
-function setUp(limits: RendezvousOptions['limits'] = {}, options: Partial<RendezvousOptions> = {}) {
+function setUp(limits: NamedExitsOptions['limits'] = {}, options: Partial<NamedExitsOptions> = {}) {
   const known = new Set<string>();
   const placeOf = (peer: Peer): string => `${peer.destination}: ${Buffer.from(peer.gateKey).toString('base64url')}`;
   const tickets = {
     add: vi.fn((peer: Peer): void => void known.add(placeOf(peer))),
     remove: (peer: Peer): void => void known.delete(placeOf(peer)),
   };
-  const rendezvous = new Rendezvous({ tickets, logger: silentLogger, limits, clock, ...options });
+  const rendezvous = new NamedExits({ tickets, logger: silentLogger, limits, clock, ...options });
   const arrive = (role: 'client' | 'exit', peer: string, destination: string, features = 0, remote?: string): Far => {
     const [near, far] = memoryLinkPair();
     if (remote !== undefined) Object.defineProperty(near, 'remote', { value: remote });
@@ -541,8 +541,8 @@ describe('the links of a relay', () => {
   });
 });
 
-describe('Rendezvous.close', () => {
-  it('Rendezvous.close closes all links and leaves no timer', async () => {
+describe('NamedExits.close', () => {
+  it('NamedExits.close closes all links and leaves no timer', async () => {
     const { rendezvous, client, exit, answer } = setUp();
     const home = exit('home');
     home.say({ type: 'bearers', keys: Array.from({ length: 20 }, newKey), more: false });
@@ -557,7 +557,7 @@ describe('Rendezvous.close', () => {
     expect(clock.timers).toBe(0);
   });
 
-  it('Rendezvous.close sends no notice that an exit is absent: it may be reachable elsewhere', async () => {
+  it('NamedExits.close sends no notice that an exit is absent: it may be reachable elsewhere', async () => {
     const { rendezvous, client, exit } = setUp();
     exit('home');
     const waiting = client('home');
@@ -571,7 +571,7 @@ describe('Rendezvous.close', () => {
     expect(clock.timers).toBe(0);
   });
 
-  it('Rendezvous.close loses no message that a link had accepted', async () => {
+  it('NamedExits.close loses no message that a link had accepted', async () => {
     const { rendezvous, client, exit, answer } = setUp();
     const home = exit('home');
     const alice = client('home');
