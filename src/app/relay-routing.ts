@@ -24,6 +24,8 @@ interface RelayRouterOptions {
   readonly keys: Keys;
   readonly access: AccessControl;
   readonly known: KnownExits;
+  /** As of NamedExitsOptions; outlives the keys. */
+  readonly instance: string;
   /** Outlives the keys. */
   readonly replays: ReplayGuard;
   /** Undefined: only named exits serve here. */
@@ -47,7 +49,7 @@ export class RelayRouter {
   private readonly clocks: ClockWatch;
 
   constructor(private readonly options: RelayRouterOptions) {
-    const { keys, known, replays, linksFree, linksKept, logger, refusals } = options;
+    const { keys, known, instance, replays, linksFree, linksKept, logger, refusals } = options;
     const isRequested = (exit: string, token: string): boolean => this.exits.isRequested(exit, token);
     this.tickets = new TicketOpener(keys.identity, { replays, isRequested });
     const openerOf = ({ identity }: RetiredKeys) => new TicketOpener(identity, { replays, retired: true });
@@ -63,7 +65,7 @@ export class RelayRouter {
     const { rendezvous } = options;
     this.exits = new NamedExits({
       tickets: this.tickets,
-      ...{ logger, onPeers, linksFree, linksKept, refusals },
+      ...{ logger, instance, onPeers, linksFree, linksKept, refusals },
       ...(rendezvous && { rendezvous }),
     });
   }

@@ -1,4 +1,5 @@
 /** A relay: the gate, relay routing and its own exit, with the files that they follow. No output, signals or flags. */
+import { randomBytes } from 'node:crypto';
 import { ReplayGuard } from '../crypto/replay-guard.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
@@ -232,6 +233,7 @@ class RunningRelay {
   private certificate: RelayCertificate | undefined;
   private hasCertificate = true;
   private readonly refusals = new Tally();
+  private readonly instance = randomBytes(16).toString('hex');
   private readonly report = new ServingReport();
   private pins: readonly Pin[] = [];
   /** At the start. */
@@ -398,11 +400,12 @@ class RunningRelay {
     const linksFree = () => this.server?.linksFree ?? 0;
     const linksKept = () => Math.floor((serving.limits.links ?? DEFAULT_LINKS) * SPARE_SHARE);
     const isShortOfLinks = () => linksFree() < linksKept();
-    const { refusals } = this;
+    const { refusals, instance } = this;
     const common = { logger, refusals };
     const dialing = { serving, dialling, ownPorts: () => this.ownPorts(), isShortOfLinks, resumeWindowMs, ...common };
     const sessions = exit === false ? undefined : createSessions(dialing);
-    return new RelayRouter({ keys, access, known, replays, sessions, isOverloaded, linksFree, linksKept, ...common });
+    const links = { isOverloaded, linksFree, linksKept };
+    return new RelayRouter({ keys, access, known, instance, replays, sessions, ...links, ...common });
   }
 
   private rotate(): void {

@@ -9,7 +9,13 @@ import { parseIp } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Tally } from '../observability/tally.ts';
 import { ControlLink } from '../transport/control-link.ts';
-import { OCCUPIED_FEATURE, SEEN_FEATURE, TAKEN_FEATURE, WHEN_FREE_FEATURE } from '../transport/control-messages.ts';
+import {
+  INSTANCE_FEATURE,
+  OCCUPIED_FEATURE,
+  SEEN_FEATURE,
+  TAKEN_FEATURE,
+  WHEN_FREE_FEATURE,
+} from '../transport/control-messages.ts';
 import type { CloseCode, LinkCloseReason, MessageLink } from '../transport/message-link.ts';
 import { type AnnouncementEvents, AnnouncementLimiters, Announcements } from './announcements.ts';
 import { type AnnouncedHandler, ExitPeers } from './exit-peers.ts';
@@ -22,6 +28,8 @@ import { Splices } from './splices.ts';
 export interface NamedExitsOptions {
   readonly tickets: Pick<TicketOpener, 'add' | 'remove'>;
   readonly logger: Logger;
+  /** 32 hex digits, of all nodes at which a name has one place: by it an exit finds one relay behind two URLs. */
+  readonly instance: string;
   /** A new list, base64url. Saved, it lets a restarted relay tell these clients that their exit is absent. */
   readonly onPeers?: (exit: string, keys: readonly string[]) => void;
   /** Links that the relay can still accept; default: any number. */
@@ -213,7 +221,8 @@ export class NamedExits implements RendezvousHandler {
     const older = clients.control;
     // It gave way to another exit before, and asks whether its registration is free again.
     const isTaken = older !== undefined || this.rendezvous.isElsewhere(exit);
-    if (isTaken && (features & WHEN_FREE_FEATURE) !== 0) return this.rejections.rejectOccupied(link, exit);
+    const instance = (features & INSTANCE_FEATURE) === 0 ? undefined : this.options.instance;
+    if (isTaken && (features & WHEN_FREE_FEATURE) !== 0) return this.rejections.rejectOccupied(link, exit, instance);
     const understandsTaken = (features & TAKEN_FEATURE) !== 0;
     const events: AnnouncementEvents = {
       onList: (keys) => {
@@ -228,6 +237,7 @@ export class NamedExits implements RendezvousHandler {
     clients.control = newer;
     entry.registeredAt = this.clock.now();
     this.options.logger.info({ exit, remote: link.remote, replaced: older?.remote }, 'exit registered');
+    if (instance !== undefined) newer.send({ type: 'instance', id: instance });
     const address = addressOf(link.remote);
     if ((features & SEEN_FEATURE) !== 0 && address !== undefined) newer.send({ type: 'seen', address });
     if (older === undefined) entry.withdraw = this.rendezvous.announce(exit);

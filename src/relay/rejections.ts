@@ -1,4 +1,4 @@
-/** How a relay rejects a link after its upgrade: at most one message that says why, then a close. Decides nothing. */
+/** How a relay rejects a link after its upgrade: with what says why, or nothing, then a close. Decides nothing. */
 import type { TicketFields } from '../crypto/ticket.ts';
 import type { WireFaultName } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -37,11 +37,15 @@ export class Rejections {
     else sendLast(link);
   }
 
-  /** Tells an exit that asks whether its registration is free that another exit still has it. */
-  rejectOccupied(link: MessageLink, exit: string): void {
+  /**
+   * Tells an exit that asks whether its registration is free that another exit still has it.
+   * @param instance undefined: the exit does not ask which relay this is
+   */
+  rejectOccupied(link: MessageLink, exit: string, instance: string | undefined): void {
     this.tally.note('exit-replaced');
     this.logger.info({ exit, remote: link.remote }, 'an exit waits, because another exit is registered under its name');
-    sendLast(link, encodeControl({ type: 'occupied' }));
+    const named = instance === undefined ? [] : [encodeControl({ type: 'instance', id: instance })];
+    sendLast(link, ...named, encodeControl({ type: 'occupied' }));
   }
 
   /** Closes the link of an exit that answers a request that is over, or was never sent. */
@@ -63,8 +67,8 @@ export class Rejections {
   }
 }
 
-function sendLast(link: MessageLink, message?: Message): void {
+function sendLast(link: MessageLink, ...messages: readonly Message[]): void {
   link.setHandler(IGNORE);
-  if (message !== undefined) link.send(message);
+  for (const message of messages) link.send(message);
   link.close();
 }

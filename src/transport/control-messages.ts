@@ -23,8 +23,10 @@ export const WHEN_FREE_FEATURE = 0x0800;
 export const TAKEN_FEATURE = 0x4000;
 /** Feature bit of the same: the exit understands `seen`. Others would end the link. */
 export const SEEN_FEATURE = 0x2000;
+/** Feature bit of the same: the exit understands `instance`, and has other URLs, perhaps of the same relay. */
+export const INSTANCE_FEATURE = 0x0080;
 
-/** 16 random bytes. */
+/** 16 random bytes: a token, or the id of a relay. */
 const TOKEN = /^[0-9a-f]{32}$/;
 /** 32 bytes: crypto/ticket.ts. */
 const PROOF = /^[0-9a-f]{64}$/;
@@ -46,6 +48,8 @@ export type ControlMessage =
   | { readonly type: 'taken'; readonly keys: number; readonly of: number }
   /** From the relay, to exits whose ticket has `SEEN_FEATURE`: the IP address from which their control link comes. */
   | { readonly type: 'seen'; readonly address: string }
+  /** From the relay, to exits whose ticket has `INSTANCE_FEATURE`, first: names it until it is started again. */
+  | { readonly type: 'instance'; readonly id: string }
   /** From the relay: a client waits. The exit answers with a data link whose ticket has `token`. */
   | { readonly type: 'call'; readonly token: string }
   /** From the relay: a newer exit of the same name took over. */
@@ -93,18 +97,27 @@ export function encodeNotice(fault: WireFaultName, proof?: Uint8Array): Message 
 function validated(value: unknown): ControlMessage | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
   const { type, ...rest } = value as Readonly<Record<string, unknown>>;
-  const fields = Object.keys(rest).length;
-  if (type === 'registered' || type === 'replaced' || type === 'occupied' || type === 'ping')
-    return fields === 0 ? { type } : undefined;
-  if (type === 'call') return fields === 1 ? callOf(rest.token) : undefined;
-  if (type === 'taken') return fields === 2 ? takenOf(rest.keys, rest.of) : undefined;
-  if (type === 'seen') return fields === 1 ? seenOf(rest.address) : undefined;
-  if (type === 'rotated') return fields === 1 ? rotatedOf(rest.proof) : undefined;
-  return type === 'bearers' && fields === 2 ? peersOf(rest.keys, rest.more) : undefined;
+  const members = Object.keys(rest).length;
+  if (members === 1) return ofOneMember(type, rest);
+  if (members === 2 && type === 'taken') return takenOf(rest.keys, rest.of);
+  if (members === 2 && type === 'bearers') return peersOf(rest.keys, rest.more);
+  const isBare = type === 'registered' || type === 'replaced' || type === 'occupied' || type === 'ping';
+  return members === 0 && isBare ? { type } : undefined;
+}
+
+function ofOneMember(type: unknown, member: Readonly<Record<string, unknown>>): ControlMessage | undefined {
+  if (type === 'call') return callOf(member.token);
+  if (type === 'seen') return seenOf(member.address);
+  if (type === 'instance') return instanceOf(member.id);
+  return type === 'rotated' ? rotatedOf(member.proof) : undefined;
 }
 
 function callOf(token: unknown): ControlMessage | undefined {
   return typeof token === 'string' && TOKEN.test(token) ? { type: 'call', token } : undefined;
+}
+
+function instanceOf(id: unknown): ControlMessage | undefined {
+  return typeof id === 'string' && TOKEN.test(id) ? { type: 'instance', id } : undefined;
 }
 
 function rotatedOf(proof: unknown): ControlMessage | undefined {

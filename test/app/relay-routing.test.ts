@@ -24,6 +24,7 @@ it('a relay accepts tickets for retired keys until they expire, and then rejects
     keys: { identity: present, retired: [{ identity: old, until, peers: [entry], exits: new Map() }] },
     access,
     known: await loadKnownExits(state, silentLogger),
+    instance: '0f'.repeat(16),
     replays: new ReplayGuard(),
     sessions: undefined,
     isOverloaded: () => false,

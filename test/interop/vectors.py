@@ -328,6 +328,7 @@ def control() -> dict:
         'registered': {},
         'taken': {'keys': 1, 'of': 2},
         'seen': {'address': '203.0.113.9'},
+        'instance': {'id': COUNTING.hex()},
         'call': {'token': COUNTING.hex()},
         'rotated': {'proof': proof},
         'replaced': {},

@@ -589,7 +589,7 @@ describe('control messages of appendix A', () => {
   });
 
   it('there is one of each type', () => {
-    expect(messages).toHaveLength(9);
+    expect(messages).toHaveLength(10);
   });
 });
 

@@ -9,6 +9,7 @@ import {
   decodeControl,
   encodeControl,
   encodeNotice,
+  INSTANCE_FEATURE,
   OCCUPIED_FEATURE,
   SEEN_FEATURE,
   TAKEN_FEATURE,
@@ -27,6 +28,7 @@ beforeEach(() => {
 const settle = (ms = 5) => clock.advance(ms);
 const NOTICE = Buffer.concat(encodeNotice('exit-absent'));
 const BUSY = Buffer.concat(encodeNotice('overloaded'));
+const INSTANCE = '0f'.repeat(16);
 const newKeys = (count: number): string[] => Array.from({ length: count }, newKey);
 const newKey = (): string => randomBytes(32).toString('base64url');
 
@@ -63,7 +65,7 @@ function setUp(limits: NamedExitsOptions['limits'] = {}, options: Partial<NamedE
     add: vi.fn((peer: Peer): void => void known.add(placeOf(peer))),
     remove: (peer: Peer): void => void known.delete(placeOf(peer)),
   };
-  const rendezvous = new NamedExits({ tickets, logger: silentLogger, limits, clock, ...options });
+  const rendezvous = new NamedExits({ tickets, logger: silentLogger, instance: INSTANCE, limits, clock, ...options });
   const arrive = (role: 'client' | 'exit', peer: string, destination: string, features = 0, remote?: string): Far => {
     const [near, far] = memoryLinkPair();
     if (remote !== undefined) Object.defineProperty(near, 'remote', { value: remote });
@@ -96,6 +98,28 @@ it.each([
     expect(home.control).toEqual(told);
   },
 );
+
+describe('the id of a relay', () => {
+  const ID = { type: 'instance', id: INSTANCE };
+
+  it('an exit that asks gets the id of the relay first, and so does one that only asks whether its name is free', async () => {
+    const { exit } = setUp();
+    const home = exit('home', INSTANCE_FEATURE | SEEN_FEATURE, '93.184.216.34:4711');
+    await settle();
+    expect(home.control).toEqual([ID, { type: 'seen', address: '93.184.216.34' }]);
+    const asking = exit('home', INSTANCE_FEATURE | OCCUPIED_FEATURE | WHEN_FREE_FEATURE);
+    await settle();
+    expect(asking.control).toEqual([ID, { type: 'occupied' }]);
+    expect([asking.closes.length, home.closes.length]).toEqual([1, 0]);
+  });
+
+  it('an earlier exit is told no id: it would end its link for a message that it does not know', async () => {
+    const { exit } = setUp();
+    const home = exit('home', TAKEN_FEATURE | SEEN_FEATURE | OCCUPIED_FEATURE);
+    await settle();
+    expect(home.control).toEqual([]);
+  });
+});
 
 describe('clients of a rendezvous', () => {
   it('a client is connected to its exit, with all that it sent while it was held', async () => {

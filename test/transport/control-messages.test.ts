@@ -24,6 +24,10 @@ const messageArbitrary: fc.Arbitrary<ControlMessage> = fc.oneof(
     type: fc.constant('rotated' as const),
     proof: fc.uint8Array({ minLength: 32, maxLength: 32 }).map((b) => Buffer.from(b).toString('hex')),
   }),
+  fc.record({
+    type: fc.constant('instance' as const),
+    id: fc.uint8Array({ minLength: 16, maxLength: 16 }).map((b) => Buffer.from(b).toString('hex')),
+  }),
   fc.oneof(fc.ipV4(), fc.ipV6()).map((address) => ({ type: 'seen' as const, address })),
   fc
     .tuple(fc.nat(MAX_ANNOUNCED_KEYS - 1), fc.nat(MAX_ANNOUNCED_KEYS))
@@ -71,6 +75,10 @@ describe('a control message', () => {
     ['an address with a zone', '{"type":"seen","address":"fe80::1%eth0"}'],
     ['an address that is a number', '{"type":"seen","address":3221225985}'],
     ['no address', '{"type":"seen"}'],
+    ['no id', '{"type":"instance"}'],
+    ['an id in capitals', `{"type":"instance","id":"${'A'.repeat(32)}"}`],
+    ['an id that is too long', `{"type":"instance","id":"${'a'.repeat(33)}"}`],
+    ['an id that is a number', '{"type":"instance","id":7}'],
     ['a token too short', `{"type":"call","token":"${'0'.repeat(31)}"}`],
     ['a token in capitals', `{"type":"call","token":"${'A'.repeat(32)}"}`],
     ['a token and a line feed', `{"type":"call","token":"${'0'.repeat(32)}\\n"}`],
