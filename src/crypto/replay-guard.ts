@@ -2,7 +2,8 @@
  * Which tickets were used recently, by eight bytes of their nonces. Pure. It is not a rate limit (peer-link-rates.ts):
  * honest peers never fill it. If it is full, only peers with less than a fair share may use further tickets. A nonce is
  * never dropped before its time, because an old ticket would open again. Eight random bytes are enough: a peer that
- * makes two alike loses only a ticket of its own. So one guard serves all peers.
+ * makes two alike loses only a ticket of its own. So one guard serves all peers. The last eight bytes of a nonce are
+ * not used: they may say for which relay the ticket is (audience.ts).
  */
 import { type Fingerprint, FingerprintSet } from './fingerprint-set.ts';
 

@@ -1,6 +1,7 @@
 /** Tickets and proven refusals as bytes (docs/protocol.md §2.2). Pure except for randomness. */
 import { createHmac, randomBytes } from 'node:crypto';
 import nacl from 'tweetnacl';
+import { AUDIENCE_FEATURE, readAudience, writeAudience } from './audience.ts';
 import { decodeBase64url, encodeBase64url } from './base64url.ts';
 import { isName, MAX_NAME_CHARS } from './names.ts';
 
@@ -37,14 +38,16 @@ export interface TicketFields {
   readonly destination: string;
   /** The version of the session protocol that the peer speaks, 0..65535. */
   readonly protocol: number;
-  /** Feature bits of the session protocol, 0..65535, and PAGE_FEATURE. */
+  /**
+   * Feature bits of the session protocol, 0..65535, and PAGE_FEATURE. AUDIENCE_FEATURE is set for a sealed audience.
+   */
   readonly features: number;
 }
 
 /** The parts of a decoded ticket; nothing is proved yet. */
 export interface SealedTicket {
   readonly hint: bigint;
-  /** 24 bytes, random if its peer is honest. */
+  /** 24 bytes. If its peer is honest, the first 16 are random; the others are, too, or say for which relay it is. */
   readonly nonce: Buffer;
   readonly box: Buffer;
 }
@@ -53,6 +56,8 @@ export interface OpenedTicket {
   /** Since 1970, by the peer's clock. */
   readonly seconds: number;
   readonly fields: TicketFields;
+  /** For which relay it is; undefined: the peer does not say. */
+  readonly audience: bigint | undefined;
 }
 
 /** Why a valid ticket did not become a link, as the relay proves it; each has its fault in src/errors.ts. */
@@ -74,11 +79,17 @@ export interface Refusal {
 
 // ── tickets ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** @param now milliseconds since 1970. @throws RangeError for fields out of range */
-export function sealTicket(sharedKey: Uint8Array, fields: TicketFields, now: number): string {
+/**
+ * @param now milliseconds since 1970
+ * @param audience of `audienceOf`; undefined: the ticket is for every relay with this key
+ * @throws RangeError for fields out of range
+ */
+export function sealTicket(sharedKey: Uint8Array, fields: TicketFields, now: number, audience?: bigint): string {
   const seconds = Math.floor(now / 1000);
   const nonce = randomBytes(NONCE_BYTES);
-  const box = nacl.box.after(encodePayload(fields, seconds), nonce, sharedKey);
+  if (audience !== undefined) writeAudience(sharedKey, nonce, audience);
+  const features = audience === undefined ? fields.features : fields.features | AUDIENCE_FEATURE;
+  const box = nacl.box.after(encodePayload({ ...fields, features }, seconds), nonce, sharedKey);
   return encodeBase64url(Buffer.concat([hintOf(sharedKey, epochOf(seconds)), nonce, box]));
 }
 
@@ -103,7 +114,11 @@ export function openTicket(
   { nonce, box }: SealedTicket,
 ): OpenedTicket | 'forged' | 'unsupported' {
   const payload = nacl.box.open.after(box, nonce, sharedKey);
-  return payload === null ? 'forged' : (decodePayload(payload) ?? 'unsupported');
+  if (payload === null) return 'forged';
+  const decoded = decodePayload(payload);
+  if (decoded === undefined) return 'unsupported';
+  const isForOne = (decoded.fields.features & AUDIENCE_FEATURE) !== 0;
+  return { ...decoded, audience: isForOne ? readAudience(sharedKey, nonce) : undefined };
 }
 
 export function epochOf(seconds: number): number {
@@ -134,7 +149,7 @@ function encodePayload(fields: TicketFields, seconds: number): Buffer {
   return payload;
 }
 
-function decodePayload(bytes: Uint8Array): OpenedTicket | undefined {
+function decodePayload(bytes: Uint8Array): Omit<OpenedTicket, 'audience'> | undefined {
   const payload = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (payload.length !== PAYLOAD_BYTES || payload.readUInt8(0) !== TICKET_VERSION) return undefined;
   const role = (['client', 'exit'] as const).find((each) => ROLE_CODE[each] === payload.readUInt8(1));

@@ -26,6 +26,7 @@ import {
   type TicketFields,
 } from './ticket-format.ts';
 
+export { AUDIENCE_FEATURE, audienceOf } from './audience.ts';
 export { decodeSegment, HTTP_FEATURE, HttpLinkKey } from './http-link.ts';
 export type { Peer } from './key-table.ts';
 export { type Refusal, type RefusalReason, TICKET_TEXT_LENGTH, type TicketFields } from './ticket-format.ts';
@@ -58,9 +59,13 @@ export class TicketSealer {
     this.sharedKey = peer.exposeGateSharedKey(relayGateKey);
   }
 
-  /** Valid until two minutes after `now`, ms since 1970, by the relay's clock. @throws RangeError for bad fields */
-  seal(fields: TicketFields, now: number): string {
-    return sealTicket(this.sharedKey, fields, now);
+  /**
+   * Valid until two minutes after `now`, ms since 1970, by the relay's clock.
+   * @param audience of `audienceOf`; undefined: the ticket is for every relay with this key
+   * @throws RangeError for bad fields
+   */
+  seal(fields: TicketFields, now: number, audience?: bigint): string {
+    return sealTicket(this.sharedKey, fields, now, audience);
   }
 
   /** The relay's proof to this ticket that its keys were rotated, 32 bytes. */
@@ -82,8 +87,9 @@ export class TicketSealer {
 /**
  * Why a ticket does not open. `unknown`: not of a known peer, or its clock is wrong by more than an epoch. `forged`: a
  * known peer's hint with another box. `unsupported`: of another version, or with fields out of range. `misplaced`: a
- * role or a destination that the peer may not have. `from-page`: a web page sent a ticket that is not for one. `late`,
- * `early`: the clock is too far off. `replayed`: used before. The others are proved to the peer.
+ * role or a destination that the peer may not have. `misdirected`: for another relay with the same keys; it may have
+ * been used there. `from-page`: a web page sent a ticket that is not for one. `late`, `early`: the clock is too far
+ * off. `replayed`: used before. The others are proved to the peer.
  */
 export type TicketRefusal =
   | 'malformed'
@@ -91,6 +97,7 @@ export type TicketRefusal =
   | 'forged'
   | 'unsupported'
   | 'misplaced'
+  | 'misdirected'
   | 'from-page'
   | 'late'
   | 'early'
@@ -104,6 +111,8 @@ export interface RejectedTicket {
   readonly peer?: string;
   /** For `late` and `early`: the peer's clock less this one, seconds. */
   readonly offset?: number;
+  /** For `misdirected`: the URL of the relay that it is for, if that is known; only for logs. */
+  readonly meant?: string;
   /** The `ETag` that tells the reason to this peer only. */
   readonly etag?: string;
 }
@@ -132,11 +141,22 @@ export interface TicketRequest {
 
 type Obstacle = Exclude<RefusalReason, 'clock-off' | 'too-often'>;
 
+/** For which relays tickets are that open here. */
+export interface Audiences {
+  has(audience: bigint): boolean;
+  /** The URL of another relay with these keys, if it is known. */
+  urlOf?(audience: bigint): string | undefined;
+}
+
+const EVERYBODY: Audiences = { has: () => true };
+
 export interface TicketOpenerOptions {
   /** The relay has other keys now: decisions hold the proof of that. */
   readonly retired?: boolean;
   /** Several openers may share one, and one process may restore that of another. */
   readonly replays?: ReplayGuard;
+  /** Default: tickets for all relays with these keys open here. */
+  readonly audiences?: Audiences;
   /** That exit has a pending request of the relay with this token. */
   readonly isRequested?: (exit: string, token: string) => boolean;
 }
@@ -167,14 +187,16 @@ export class TicketOpener {
   private readonly controls = new PeerLinkRates(CONTROL_RATE);
   private readonly proofs = new PeerLinkRates(PROOF_RATE);
   private readonly retired: boolean;
+  private readonly audiences: Audiences;
   private readonly isRequested: (exit: string, token: string) => boolean;
   private list: readonly Peer[] = [];
   private sweptAt = 0;
 
   constructor(relay: Identity, options: TicketOpenerOptions = {}) {
-    const { retired = false, replays = new ReplayGuard(), isRequested = () => false } = options;
+    const { retired = false, replays = new ReplayGuard(), audiences = EVERYBODY, isRequested = () => false } = options;
     this.keys = new KeyTable(relay);
     this.replays = replays;
+    this.audiences = audiences;
     this.retired = retired;
     this.isRequested = isRequested;
     if (!retired) this.clocks = new ClockSearch(() => this.keys.keys);
@@ -218,6 +240,7 @@ export class TicketOpener {
     if (opened === 'unsupported') return { admitted: false, reason: 'unsupported', peer: known.anyName };
     const peer = known.nameFor(opened.fields);
     if (peer === undefined) return { admitted: false, reason: 'misplaced', peer: known.anyName };
+    if (!this.isForUs(opened)) return { admitted: false, reason: 'misdirected', peer, ...this.meantBy(opened) };
     if (request.fromPage && (opened.fields.features & PAGE_FEATURE) === 0)
       return { admitted: false, reason: 'from-page', peer };
     return this.decide({ known, peer, nonce: ticket.nonce, opened, expectedOffset: offset }, now, request);
@@ -248,6 +271,15 @@ export class TicketOpener {
   private peerOfHint(hint: bigint, now: number): { known: KnownKey; offset?: number } | undefined {
     const known = this.keys.find(hint, Math.floor(now / 1000));
     return known === undefined ? this.clocks?.find(hint, now) : { known };
+  }
+
+  private isForUs({ audience }: OpenedTicket): boolean {
+    return audience === undefined || this.audiences.has(audience);
+  }
+
+  private meantBy({ audience }: OpenedTicket): { readonly meant?: string } {
+    const meant = audience === undefined ? undefined : this.audiences.urlOf?.(audience);
+    return meant === undefined ? {} : { meant };
   }
 
   private decide(ticket: PeerTicket, now: number, request: TicketRequest): TicketDecision {
@@ -304,6 +336,8 @@ export class TicketOpener {
   private learnOffset({ known, ticket, seconds }: Found, now: number): WrongClock | undefined {
     const opened = openTicket(known.sharedKey, ticket);
     if (typeof opened === 'string' || this.mayBeOld(ticket.nonce, opened)) return undefined;
+    // It may have been used where it was meant to be.
+    if (!this.isForUs(opened)) return undefined;
     if (this.replays.wasUsedBefore(ticket.nonce, 'answered')) return undefined;
     const peer = known.nameFor(opened.fields) ?? known.anyName;
     if (!this.replays.remember(ticket.nonce, 'answered', peer, now)) return undefined;

@@ -1,10 +1,12 @@
 """Tickets, refusals with a proof, and the proof that keys were rotated (docs/protocol.md §2.2)."""
 
+import hashlib
 import os
 import re
 import struct
 import time
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from nacl.bindings import crypto_box_afternm, crypto_box_beforenm, crypto_box_open_afternm, crypto_secretbox_open
 from nacl.exceptions import CryptoError
@@ -13,6 +15,7 @@ from keys import Identity, from_base64url, hmac_sha256, to_base64url
 
 ROLE_CLIENT, ROLE_EXIT = 1, 2
 FEATURE_PAGE = 0x8000
+FEATURE_AUDIENCE = 0x0100
 EPOCH_SECONDS = 120
 PAYLOAD_BYTES = 78
 REASONS = {1: 'upgrade-dropped', 2: 'wrong-path', 3: 'clock-off', 4: 'relay-full', 5: 'too-often'}
@@ -30,13 +33,15 @@ class Ticket:
     time: float | None = None       # now
     epoch: int | None = None        # that of the time
     nonce: bytes | None = None      # random
+    audience: bytes | None = None   # for every relay with the key
     tail: bytes = b''               # the last bytes of the padding
     payload: bytes | None = None    # all of it, instead of the fields above
 
     def encode(self, when: int) -> bytes:
         if self.payload is not None:
             return self.payload
-        head = struct.pack('>BBQHH', self.version, self.role, when, self.protocol, self.features)
+        features = self.features | (FEATURE_AUDIENCE if self.audience else 0)
+        head = struct.pack('>BBQHH', self.version, self.role, when, self.protocol, features)
         fields = head + bytes([len(self.destination)]) + self.destination
         return fields + bytes(PAYLOAD_BYTES - len(fields) - len(self.tail)) + self.tail
 
@@ -50,10 +55,26 @@ def hint_of(key: bytes, epoch: int) -> bytes:
     return hmac_sha256(key, b'wstun ticket hint v1' + struct.pack('>Q', epoch))[:8]
 
 
+def audience_of(url: str) -> bytes:
+    """Of a relay's URL as it is in an invite."""
+    parts = urlsplit(url)
+    host = f'[{parts.hostname}]' if ':' in parts.hostname else parts.hostname
+    port = parts.port or {'wss': 443, 'ws': 80}[parts.scheme]
+    return hashlib.sha256(f'wstun audience v1{host}:{port}{parts.path}'.encode()).digest()[:8]
+
+
+def mask_audience(key: bytes, nonce: bytes, audience: bytes) -> bytes:
+    """The same both ways."""
+    mask = hmac_sha256(key, b'wstun ticket audience v1' + nonce[:16])
+    return bytes(one ^ other for one, other in zip(audience, mask))
+
+
 def seal_ticket(key: bytes, ticket: Ticket = Ticket()) -> str:
     when = int(time.time() if ticket.time is None else ticket.time)
     epoch = when // EPOCH_SECONDS if ticket.epoch is None else ticket.epoch
     nonce = ticket.nonce or os.urandom(24)
+    if ticket.audience:
+        nonce = nonce[:16] + mask_audience(key, nonce, ticket.audience)
     return to_base64url(hint_of(key, epoch) + nonce + crypto_box_afternm(ticket.encode(when), nonce, key))
 
 
@@ -61,6 +82,13 @@ def open_ticket(key: bytes, text: str) -> bytes:
     """The payload."""
     raw = from_base64url(text)
     return crypto_box_open_afternm(raw[32:], raw[8:32], key)
+
+
+def audience_in(key: bytes, text: str) -> bytes | None:
+    """For which relay a ticket is."""
+    features, = struct.unpack_from('>H', open_ticket(key, text), 12)
+    nonce = nonce_of(text)
+    return mask_audience(key, nonce, nonce[16:]) if features & FEATURE_AUDIENCE else None
 
 
 def nonce_of(text: str) -> bytes:

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
 from nacl.bindings import crypto_secretbox
 
@@ -21,14 +22,20 @@ from noise import AES_GCM, CHACHAPOLY, CipherState, HandshakeState
 from report import say
 from session_end import SessionEnd
 from tickets import (
-    EPOCH_SECONDS, FEATURE_PAGE, ROLE_CLIENT, ROLE_EXIT, Ticket, hint_of, nonce_of, open_ticket, proven_reason,
-    refusal_key, rotation_proof, seal_ticket, shared_key,
+    EPOCH_SECONDS, FEATURE_PAGE, ROLE_CLIENT, ROLE_EXIT, Ticket, audience_in, audience_of, hint_of, mask_audience,
+    nonce_of, open_ticket, proven_reason, refusal_key, rotation_proof, seal_ticket, shared_key,
 )  # fmt: skip
 
 CLIENT_SECRET, RELAY_SECRET = bytes([1]) * 32, bytes([7]) * 32
 COUNTING = bytes(range(16))
 TIME = 1_700_000_000
 TAKEN, SEEN, OCCUPIED = 0x4000, 0x2000, 0x1000
+AUDIENCES = {
+    'default-port': 'wss://relay.example.org',
+    'port': 'ws://relay.example.org:8080',
+    'path': 'wss://relay.example.org/any/path',
+    'ipv6': 'ws://[2001:db8::1]',
+}
 CREDIT = 262_144
 client, relay = Identity(CLIENT_SECRET), Identity(RELAY_SECRET)
 
@@ -71,6 +78,7 @@ def tickets() -> dict:
         'control': Ticket(ROLE_EXIT, features=TAKEN | SEEN | OCCUPIED, time=TIME, nonce=nonce),
         'call': Ticket(ROLE_EXIT, COUNTING.hex().encode(), time=TIME, nonce=nonce),
     }
+    for_one = seal_ticket(key, replace(home, audience=audience_of('wss://relay.example.org')))
     text = seal_ticket(key, home)
     proof = rotation_proof(key, text)
     return {
@@ -85,6 +93,10 @@ def tickets() -> dict:
         'ticket.box': from_base64url(text)[32:],
         'ticket.text': text,
         **{f'ticket.{name}.text': seal_ticket(key, ticket) for name, ticket in others.items()},
+        **{f'audience.{name}': audience_of(url) for name, url in AUDIENCES.items()},
+        'audience.mask': mask_audience(key, nonce, bytes(8)),
+        'ticket.audience.nonce': nonce_of(for_one),
+        'ticket.audience.text': for_one,
         'rotated.proof': proof,
         'rotated.notice': b'\0' + frames.u16(frames.NUMBERS['keys-rotated']) + proof,
         **refusal(refusal_key(key, text)),
@@ -361,6 +373,8 @@ def what_cannot_be_read(page: dict[str, str]) -> list[str]:
     checks = {
         'ticket.text': open_ticket(key, ticket).hex() == page['ticket.payload'],
         'ticket.nonce': nonce_of(ticket).hex() == page['ticket.nonce'],
+        'ticket.audience.text': audience_in(key, page['ticket.audience.text']).hex() == page['audience.default-port'],
+        'ticket.page.text': audience_in(key, page['ticket.page.text']) is None,
         'refusal.etag.text': proven_reason(key, ticket, etag) == 'clock-off',
         'invite.client.text': decode_invite(page['invite.client.text']).me.secret == CLIENT_SECRET,
         'invite.exit.text': decode_invite(page['invite.exit.text']).role == EXIT,

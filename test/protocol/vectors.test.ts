@@ -3,6 +3,7 @@ import { createHmac, hkdfSync } from 'node:crypto';
 import nacl from 'tweetnacl';
 import { describe, expect, it, vi } from 'vitest';
 import { type CipherSuite, importCipherKey, rekey } from '../../src/crypto/aead.ts';
+import { writeAudience } from '../../src/crypto/audience.ts';
 import { decodeInvite, encodeInvite, type Invite } from '../../src/crypto/invite.ts';
 import {
   formatIdentitySecret,
@@ -14,8 +15,8 @@ import {
 import { HandshakeState } from '../../src/crypto/noise.ts';
 import { isPublicKey } from '../../src/crypto/public-key.ts';
 import { RecordOpener, RecordSealer } from '../../src/crypto/record-cipher.ts';
-import { decodeSegment, TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
-import { numericHint, sealRefusal } from '../../src/crypto/ticket-format.ts';
+import { AUDIENCE_FEATURE, audienceOf, decodeSegment, TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
+import { decodeTicket, numericHint, openTicket, sealRefusal } from '../../src/crypto/ticket-format.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';
 import type { MuxEvent } from '../../src/mux/events.ts';
 import type { SessionLink } from '../../src/mux/links/session-link.ts';
@@ -159,6 +160,39 @@ describe('tickets of appendix A', () => {
       { name: 'c', gateKey: client.public.gate, role, destination: role === 'exit' ? '' : destination },
     ]);
     expect(opener.open(text(name), now)).toEqual({ admitted: true, peer: 'c', fields });
+  });
+
+  it('the audience of a URL is that of the page', () => {
+    const urls = {
+      'default-port': 'wss://relay.example.org',
+      port: 'ws://relay.example.org:8080',
+      path: 'wss://relay.example.org/any/path',
+      ipv6: 'ws://[2001:db8::1]',
+    };
+    for (const [name, url] of Object.entries(urls))
+      expect(audienceOf(url), name).toBe(bytes(`audience.${name}`).readBigUInt64BE(0));
+  });
+
+  it('a ticket for one relay is sealed as the page says, and opened by that relay alone', () => {
+    const audience = audienceOf('wss://relay.example.org');
+    const masked = Buffer.concat([bytes('ticket.nonce').subarray(0, 16), Buffer.alloc(8)]);
+    writeAudience(key, masked, 0n);
+    expect(hex(masked.subarray(16))).toBe(hex(bytes('audience.mask')));
+    const fields = { role: 'client', destination: 'home', protocol: 1 } as const;
+    random.push(bytes('ticket.nonce'));
+    const sealed = sealer.seal({ ...fields, features: 0 }, now, audience);
+    expect(sealed).toBe(text('ticket.audience.text'));
+    const decoded = decodeTicket(sealed);
+    expect(hex(decoded?.nonce ?? EMPTY)).toBe(hex(bytes('ticket.audience.nonce')));
+    expect(decoded && openTicket(key, decoded)).toMatchObject({ audience });
+    const openerOf = (own: bigint) => {
+      const opener = new TicketOpener(relay, { audiences: { has: (one) => one === own } });
+      opener.setPeers([{ name: 'c', gateKey: client.public.gate, role: 'client', destination: 'home' }]);
+      return opener;
+    };
+    expect(openerOf(audience + 1n).open(sealed, now)).toMatchObject({ admitted: false, reason: 'misdirected' });
+    const opened = { admitted: true, peer: 'c', fields: { ...fields, features: AUDIENCE_FEATURE } };
+    expect(openerOf(audience).open(sealed, now)).toEqual(opened);
   });
 
   it('the proof of retired keys is made, told to a client and recognised', () => {
