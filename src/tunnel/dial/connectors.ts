@@ -1,6 +1,7 @@
 /** How a client's raw links are established: dialled from here, or by the page of a phone or of a browser here. */
 import { type Clock, systemClock } from '../../clock.ts';
 import { FURTHER_FEATURE, PAGE_FEATURE } from '../../crypto/ticket.ts';
+import { type FaultName, WstunError } from '../../errors.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import type { CarrierName, Route } from '../routes/route.ts';
 import { carrierOf } from './carriers.ts';
@@ -113,6 +114,19 @@ function inTurn<T>(lists: readonly (readonly T[])[]): T[] {
   return Array.from({ length: longest }, (_, i) => lists.flatMap((list) => list.slice(i, i + 1))).flat();
 }
 
+/** Something answers the page where the relay should be, and accepts no link. */
+const REFUSED_BY_PAGE: ReadonlySet<FaultName | undefined> = new Set(['phone-refused', 'browser-refused']);
+
+function faultIn(error: unknown): FaultName | undefined {
+  return error instanceof WstunError ? error.fault : undefined;
+}
+
+/** A relay that a page is to ask, and the URL of the one that the ticket is for, where that may be another. */
+interface PageTicket {
+  readonly relay: string;
+  readonly audience?: string;
+}
+
 export class TetherConnector implements Connector {
   constructor(
     private readonly dialer: TicketDialer,
@@ -142,12 +156,43 @@ export class TetherConnector implements Connector {
     signal: AbortSignal,
     purpose: LinkPurpose = 'only',
   ): Promise<MessageLink> {
+    const asked = new Set<string>();
+    const ask = (): PageTicket => {
+      const relay = this.dialer.nextRelay();
+      asked.add(relay);
+      return { relay };
+    };
+    try {
+      return await this.dialOnce(pages, signal, purpose, ask);
+    } catch (error) {
+      const other = REFUSED_BY_PAGE.has(faultIn(error)) ? this.otherOf(asked) : undefined;
+      if (other === undefined) throw error;
+      return await this.dialOnce(pages, signal, purpose, () => other);
+    }
+  }
+
+  /** One of these URLs may be a second name of the invite's first relay. */
+  private otherOf(relays: ReadonlySet<string>): PageTicket | undefined {
+    for (const relay of relays) {
+      const audience = this.dialer.otherAudienceFor(relay, 'page');
+      if (audience !== undefined) return { relay, audience };
+    }
+    return undefined;
+  }
+
+  /** @param next what the next ticket is for */
+  private async dialOnce(
+    pages: Pick<PageDialer, 'dial'>,
+    signal: AbortSignal,
+    purpose: LinkPurpose,
+    next: () => PageTicket,
+  ): Promise<MessageLink> {
     const made = new Map<string, TicketUrl & { readonly relay: string }>();
     const make = (skewMs: number, carrier: CarrierName): TicketUrl => {
       const features = PAGE_FEATURE | featuresOf(purpose) | carrierOf(carrier).features;
       const scope = { role: 'client', destination: this.destination, features } as const;
-      const relay = this.dialer.nextRelay();
-      const ticketUrl = this.dialer.ticketUrl(relay, scope, this.clock.wallTime() + skewMs);
+      const { relay, audience } = next();
+      const ticketUrl = this.dialer.ticketUrl(relay, scope, this.clock.wallTime() + skewMs, audience);
       made.set(ticketUrl.url.href, { ...ticketUrl, relay });
       return ticketUrl;
     };
@@ -159,7 +204,8 @@ export class TetherConnector implements Connector {
     const link = await pages.dial((skewMs) => make(skewMs, 'websocket').url.href, signal, makeHttp);
     const dialled = made.get(link.asked);
     if (dialled === undefined) return link;
-    const { rotationProof, relay } = dialled;
+    const { rotationProof, relay, audience } = dialled;
+    this.dialer.noteOpened(relay, audience);
     return this.dialer.remember(link, { rotationProof, route: { relay, carrier: 'page' } });
   }
 }

@@ -1,13 +1,14 @@
 /**
- * Opens links at the relays of an invite: seals a fresh ticket for every attempt, reads what the relay proves where it
- * refuses (docs/protocol.md §2.2, "Proven refusals"), and corrects a wrong clock: by the time that the relay proves, or
- * else by the `Date` of the answer. A machine whose clock is off would otherwise only see refusals.
+ * Opens links at the relays of an invite: seals a fresh ticket for every attempt, for the relay that is dialled, reads
+ * what the relay proves where it refuses (docs/protocol.md §2.2, "Proven refusals"), and corrects a wrong clock: by the
+ * time that the relay proves, or else by the `Date` of the answer. A machine whose clock is off would otherwise only
+ * see refusals.
  */
 import { settledWithin } from '../../async/abortable.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import type { Invite } from '../../crypto/invite.ts';
 import { HTTP_FEATURE, type HttpLinkKey, type TicketFields, TicketSealer } from '../../crypto/ticket.ts';
-import { WstunError } from '../../errors.ts';
+import { type FaultName, WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { PROTOCOL_VERSION } from '../../protocol/frames.ts';
 import { RelayRefused } from '../../transport/answer-faults.ts';
@@ -16,8 +17,10 @@ import type { Reach } from '../../transport/connection/reach.ts';
 import type { RelayAddresses } from '../../transport/connection/relay-addresses.ts';
 import type { Lookup } from '../../transport/connection/tcp-dial.ts';
 import type { Via } from '../../transport/connection/via.ts';
+import { obstacleIn } from '../../transport/dial-obstacle.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
-import type { CarrierName, Route } from '../routes/route.ts';
+import { type CarrierName, keyOf, type Route } from '../routes/route.ts';
+import { AudienceChoice } from './audience-choice.ts';
 import { type CarrierOptions, carrierOf, type DialLink } from './carriers.ts';
 
 /** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
@@ -25,12 +28,16 @@ const SKEW_THAT_MATTERS_MS = 60_000;
 /** How far ahead an unproven `Date` may be: tickets sealed under a forged one can probe the relay, but no more. */
 const MAX_UNVOUCHED_LEAD_MS = 3_600_000;
 
+const UNPROVEN: ReadonlySet<FaultName> = new Set(['relay-refused', 'relay-odd-answer']);
+
 /** What a ticket is for. */
 export type TicketScope = Pick<TicketFields, 'role' | 'destination'> & { readonly features?: number };
 
 /** A relay's URL with a ticket in it: a secret for two minutes. */
 export interface TicketUrl {
   readonly url: URL;
+  /** The URL of the relay that it is for: mostly that of `url`. */
+  readonly audience: string;
   readonly rotationProof: Buffer;
   /** What the `ETag` of an answer to this URL proves, if it proves anything. */
   readonly provenFault: (etag: string, detail: string) => WstunError | undefined;
@@ -100,6 +107,7 @@ export class TicketDialer {
   /** As much of it as was proved, ms. */
   private provenCorrection = 0;
   private attempts = 0;
+  private readonly audiences: AudienceChoice;
   private readonly opened = new WeakMap<MessageLink, OpenedLink>();
 
   constructor(
@@ -108,6 +116,7 @@ export class TicketDialer {
     options: TicketDialerOptions = {},
   ) {
     this.relays = invite.relayUrls;
+    this.audiences = new AudienceChoice(invite.relayUrls[0] ?? '');
     this.sealer = new TicketSealer(invite.peer, invite.relayGateKey);
     this.clock = options.clock ?? systemClock;
     this.dialLink = options.dialLink;
@@ -146,10 +155,23 @@ export class TicketDialer {
     return describeThrough(proxy, new URL(relay), this.reach);
   }
 
-  /** @param now milliseconds since 1970, by a clock that may be better than ours; nothing proves it */
-  ticketUrl(relay: string, scope: TicketScope, now = this.time()): TicketUrl {
+  /**
+   * @param now milliseconds since 1970, by a clock that may be better than ours; nothing proves it
+   * @param audience the URL of the relay that the ticket is for
+   */
+  ticketUrl(relay: string, scope: TicketScope, now = this.time(), audience = this.audiences.urlFor(relay)): TicketUrl {
     const latest = this.clock.wallTime() + this.provenCorrection + MAX_UNVOUCHED_LEAD_MS;
-    return this.seal(relay, scope, Math.min(now, latest));
+    return this.seal(relay, audience, scope, Math.min(now, latest));
+  }
+
+  /** As of AudienceChoice, where what carries links says itself that something has answered without a link. */
+  otherAudienceFor(relay: string, way: string): string | undefined {
+    return this.audiences.otherFor(relay, way, this.clock.now());
+  }
+
+  /** A link has opened at `relay` with a ticket of `ticketUrl`. */
+  noteOpened(relay: string, audience: string): void {
+    this.audiences.noteOpened(relay, audience);
   }
 
   /** How the link was opened. */
@@ -160,12 +182,31 @@ export class TicketDialer {
 
   /** @throws WstunError as DialLink, or what the relay has proved */
   async dial(relay: string, scope: TicketScope, options: TicketDialOptions): Promise<MessageLink> {
+    const audience = this.audiences.urlFor(relay);
+    try {
+      return await this.dialFor(audience, relay, scope, options);
+    } catch (error) {
+      const way = options.route === undefined ? '' : keyOf(options.route);
+      const other = mayBeMisdirected(error) ? this.otherAudienceFor(relay, way) : undefined;
+      if (other === undefined) throw error;
+      return await this.dialFor(other, relay, scope, options);
+    }
+  }
+
+  /** @param audience the URL of the relay that the tickets are for */
+  private async dialFor(
+    audience: string,
+    relay: string,
+    scope: TicketScope,
+    options: TicketDialOptions,
+  ): Promise<MessageLink> {
     const { route, ...rest } = options;
     const carrier = carrierOf(route?.carrier ?? 'websocket');
     const { dialLink = carrier.dial } = this;
     const features = carrier.features | (scope.features ?? 0);
     const once = async (): Promise<MessageLink> => {
-      const { url, rotationProof, provenFault, httpLinkKey } = this.seal(relay, { ...scope, features }, this.time());
+      const ticket = this.seal(relay, audience, { ...scope, features }, this.time());
+      const { url, rotationProof, provenFault, httpLinkKey } = ticket;
       const { clock, reach } = this;
       const sealRequest = httpLinkKey && { sealRequest: (payload: Uint8Array) => httpLinkKey.seal(payload) };
       // One that was chosen is no address to remember.
@@ -177,6 +218,7 @@ export class TicketDialer {
       );
       const proxy = route?.proxy?.name;
       const taken = { relay, carrier: carrier.name, ...(proxy !== undefined && { proxy }) };
+      this.audiences.noteOpened(relay, audience);
       return this.remember(link, { rotationProof, route: taken });
     };
     try {
@@ -202,8 +244,9 @@ export class TicketDialer {
     return this.clock.wallTime() + this.correction;
   }
 
-  private seal(relay: string, scope: TicketScope, now: number): TicketUrl {
-    const ticket = this.sealer.seal({ features: 0, ...scope, protocol: PROTOCOL_VERSION }, now);
+  private seal(relay: string, audience: string, scope: TicketScope, now: number): TicketUrl {
+    const fields = { features: 0, ...scope, protocol: PROTOCOL_VERSION };
+    const ticket = this.sealer.seal(fields, now, this.audiences.audienceOf(audience));
     const httpLinkKey = ((scope.features ?? 0) & HTTP_FEATURE) !== 0 ? this.sealer.httpLinkKey(ticket) : undefined;
     const url = new URL(`${relay}/${ticket}`);
     const provenFault = (etag: string, detail: string): WstunError | undefined => {
@@ -216,7 +259,7 @@ export class TicketDialer {
         ? new ClockOff(detail, time, this.clock.wallTime())
         : new WstunError(reason, detail);
     };
-    return { url, rotationProof: this.sealer.rotationProof(ticket), provenFault, httpLinkKey };
+    return { url, audience, rotationProof: this.sealer.rotationProof(ticket), provenFault, httpLinkKey };
   }
 
   /** A refusal that our clock may have caused, where the `Date` that says so must not be used. */
@@ -251,6 +294,11 @@ export class TicketDialer {
     );
     return true;
   }
+}
+
+/** Something answered, opened no link, and proved nothing: a relay does so to a ticket that is for another one. */
+function mayBeMisdirected(error: unknown): boolean {
+  return error instanceof WstunError && UNPROVEN.has(error.fault) && obstacleIn(error) === 'answer';
 }
 
 /** @param skewMs the relay's clock less ours */

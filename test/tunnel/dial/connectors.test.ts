@@ -1,7 +1,7 @@
 /** The choice between a direct dial and the phone; the phone's own tickets. In virtual time. */
 import { describe, expect, it, vi } from 'vitest';
 import { createIdentity } from '../../../src/crypto/keys.ts';
-import { FURTHER_FEATURE, PAGE_FEATURE, TicketOpener } from '../../../src/crypto/ticket.ts';
+import { AUDIENCE_FEATURE, FURTHER_FEATURE, PAGE_FEATURE, TicketOpener } from '../../../src/crypto/ticket.ts';
 import { type FaultName, WstunError } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
@@ -394,11 +394,13 @@ describe('TetherConnector', () => {
     await connector.dial(never, 'further');
     const tickets = urls.map((url) => url.slice('wss://relay.example.org/a/'.length));
     const opened = (ticket = '', now = Date.now()) => opener.open(ticket, now, { fromPage: true });
-    expect(opened(tickets[0])).toMatchObject({ admitted: true, fields: { features: PAGE_FEATURE } });
+    expect(opened(tickets[0])).toMatchObject({ admitted: true, fields: { features: PAGE_FEATURE | AUDIENCE_FEATURE } });
     expect(opened(tickets[1])).toMatchObject({ admitted: true });
     expect(opened(tickets[2])).toMatchObject({ admitted: false });
     expect(opened(tickets[2], Date.now() + 3_600_000)).toMatchObject({ admitted: true });
-    expect(opened(tickets[3])).toMatchObject({ fields: { features: PAGE_FEATURE | FURTHER_FEATURE } });
+    expect(opened(tickets[3])).toMatchObject({
+      fields: { features: PAGE_FEATURE | FURTHER_FEATURE | AUDIENCE_FEATURE },
+    });
   });
 
   it('TetherConnector remembers the proof of the ticket whose page opened the link, although others were asked later', async () => {

@@ -1,0 +1,59 @@
+/**
+ * For which relay the tickets are that go to each URL of an invite (docs/protocol.md §2.2, "Audience"): for the one of
+ * that URL, unless the URL has turned out to be a second name of the relay that the invite's first URL names. It dials
+ * nothing, and knows no keys.
+ */
+import { audienceOf } from '../../crypto/ticket.ts';
+
+/** Between two attempts with the other audience on one way: they would double the requests of whoever is rejected. */
+const TRY_OTHER_MS = 60_000;
+
+export class AudienceChoice {
+  private readonly audiences = new Map<string, bigint>();
+  /** By the URL that is dialled: the one whose audience has opened a link there. */
+  private readonly opened = new Map<string, string>();
+  /** By way: when the other audience was tried last. The oldest first. */
+  private readonly triedAt = new Map<string, number>();
+
+  /** @param first the invite's first URL */
+  constructor(private readonly first: string) {}
+
+  /** The URL whose audience the tickets to `relay` have. */
+  urlFor(relay: string): string {
+    return this.opened.get(relay) ?? relay;
+  }
+
+  audienceOf(url: string): bigint {
+    const known = this.audiences.get(url);
+    if (known !== undefined) return known;
+    const audience = audienceOf(url);
+    this.audiences.set(url, audience);
+    return audience;
+  }
+
+  /**
+   * What answers at `relay` has opened no link and has proved nothing. The URL whose audience is worth one attempt
+   * more; undefined: there is none, or it was tried a moment ago.
+   * @param way by which `relay` was asked: what answers there may be something else than on another way
+   */
+  otherFor(relay: string, way: string, now: number): string | undefined {
+    if (this.audienceOf(relay) === this.audienceOf(this.first)) return undefined;
+    this.forgetBefore(now - TRY_OTHER_MS);
+    const key = `${relay} ${way}`;
+    if (this.triedAt.has(key)) return undefined;
+    this.triedAt.set(key, now);
+    return this.urlFor(relay) === relay ? this.first : relay;
+  }
+
+  /** A ticket with the audience of `url` has opened a link at `relay`. */
+  noteOpened(relay: string, url: string): void {
+    this.opened.set(relay, url);
+  }
+
+  private forgetBefore(time: number): void {
+    for (const [way, at] of this.triedAt) {
+      if (at > time) break;
+      this.triedAt.delete(way);
+    }
+  }
+}
