@@ -32,6 +32,8 @@ export class AnnouncementLimiters {
 
 export interface AnnouncementEvents {
   onList(keys: readonly string[]): void;
+  /** The exit cannot come to the other relay of the call with that token. */
+  onUnreached(token: string): void;
   /** The last call. */
   onEnd(reason: LinkCloseReason): void;
 }
@@ -55,6 +57,8 @@ export class Announcements implements ControlHandler {
   }
 
   handleControl(message: ControlMessage): boolean {
+    if (message.type === 'unreached') this.events.onUnreached(message.token);
+    if (message.type === 'unreached') return this.noteMessage();
     if (message.type !== 'bearers') return false;
     this.keys.push(...message.keys);
     if (this.keys.length > MAX_ANNOUNCED_KEYS) return false;

@@ -10,6 +10,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { Tally } from '../observability/tally.ts';
 import { ControlLink } from '../transport/control-link.ts';
 import {
+  ELSEWHERE_FEATURE,
   INSTANCE_FEATURE,
   OCCUPIED_FEATURE,
   SEEN_FEATURE,
@@ -53,6 +54,8 @@ interface ExitEntry {
   registeredAt: number;
   /** The exit of that link understands `occupied`. */
   understandsOccupied: boolean;
+  /** It can be called to other relays. */
+  understandsElsewhere: boolean;
   /** Tells the other nodes that the link is not here any more. */
   withdraw: () => void;
 }
@@ -156,11 +159,21 @@ export class NamedExits implements RendezvousHandler {
 
   // ── for other nodes ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  handleCall(exit: string, { token }: Call): CallOutcome {
-    const control = this.exits.get(exit)?.clients.control;
-    if (control === undefined) return 'absent';
-    control.send({ type: 'call', token });
+  handleCall(exit: string, call: Call): CallOutcome {
+    const entry = this.exits.get(exit);
+    const control = entry?.clients.control;
+    if (entry === undefined || control === undefined) return 'absent';
+    const { token, relay } = call;
+    if (relay !== undefined && !entry.understandsElsewhere) return 'unreachable';
+    control.send({ type: 'call', token, ...(relay !== undefined && { relay }) });
     return 'called';
+  }
+
+  handleForward(exit: string, link: MessageLink, peer: string): void {
+    const clients = this.exits.get(exit)?.clients;
+    if (this.closed) this.rejections.closeGoingAway(link);
+    else if (clients?.control === undefined) this.rejections.rejectAbsent(link, peer);
+    else this.heldClients.hold(clients, link, peer, false);
   }
 
   handleAnswer(exit: string, token: string, link: MessageLink): void {
@@ -209,6 +222,7 @@ export class NamedExits implements RendezvousHandler {
       clients: this.heldClients.addExit(exit, this.rendezvous.hasOthers ? callElsewhere : undefined),
       registeredAt: 0,
       understandsOccupied: false,
+      understandsElsewhere: false,
       withdraw: () => {},
     };
     this.exits.set(exit, entry);
@@ -228,6 +242,7 @@ export class NamedExits implements RendezvousHandler {
       onList: (keys) => {
         if (clients.control === newer) this.announce(exit, newer, keys, understandsTaken);
       },
+      onUnreached: (token) => this.rendezvous.noteUnreached(exit, token),
       onEnd: (reason) => {
         if (clients.control === newer) this.handleExitLost(entry, link.remote, reason);
       },
@@ -243,6 +258,7 @@ export class NamedExits implements RendezvousHandler {
     if (older === undefined) entry.withdraw = this.rendezvous.announce(exit);
     else this.endReplaced(entry, older);
     entry.understandsOccupied = (features & OCCUPIED_FEATURE) !== 0;
+    entry.understandsElsewhere = (features & ELSEWHERE_FEATURE) !== 0;
     this.heldClients.sendNext(clients);
   }
 

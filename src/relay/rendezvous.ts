@@ -28,6 +28,8 @@ export interface RendezvousHandler {
   handleCall(exit: string, call: Call): CallOutcome;
   /** An exit has answered a call of this node, and its link came to another one. Its handler is set in this turn. */
   handleAnswer(exit: string, token: string, link: MessageLink): void;
+  /** The link goes to another node, which has a client for an exit that cannot go there: joins it with the exit. */
+  handleForward(exit: string, link: MessageLink, peer: string): void;
   /** Of an exit that is registered elsewhere: the gate keys that it announced, base64url; empty where it has none. */
   handleKeys(exit: string, keys: readonly string[]): void;
   /** A newer exit of that name has registered at another node, and takes the place of the one here. */
@@ -49,6 +51,8 @@ export interface Rendezvous {
   shareKeys(exit: string, keys: readonly string[]): void;
   /** Has an exit that is not here dial back. Never rejects, and resolves within the time that a client is held. */
   call(exit: string, token: string): Promise<CallOutcome>;
+  /** An exit of this node has said that it cannot come to the node whose call has that token. */
+  noteUnreached(exit: string, token: string): void;
   /** Whether that token is one of another node. Whether that node still waits for it, only that node knows. */
   isOthers(token: string): boolean;
   /** Hands a link that answers a call of another node over to it: takes the link's handler. */
@@ -64,6 +68,7 @@ export const ALONE: Rendezvous = {
   isElsewhere: () => false,
   shareKeys() {},
   call: async () => 'absent',
+  noteUnreached() {},
   isOthers: () => false,
   passAnswer: (_exit, _token, link) => link.abort(),
 };

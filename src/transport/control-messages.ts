@@ -13,6 +13,8 @@ export const MAX_ANNOUNCED_KEYS = 10_000;
 /** 46 bytes each in JSON. */
 const KEYS_PER_MESSAGE = 1_000;
 
+/** Of the URL of a relay: crypto/relay-url.ts. */
+const MAX_URL_CHARS = 1_024;
 /** X25519 public keys: 32 bytes in base64url. Two bits of the last character are unused and must be zero. */
 const KEY = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 /** Feature bit of the ticket for a control link: the exit understands `occupied`. Others are sent `replaced`. */
@@ -25,6 +27,8 @@ export const TAKEN_FEATURE = 0x4000;
 export const SEEN_FEATURE = 0x2000;
 /** Feature bit of the same: the exit understands `instance`, and has other URLs, perhaps of the same relay. */
 export const INSTANCE_FEATURE = 0x0080;
+/** Feature bit of the same: the exit understands a `call` to another relay, and says `unreached` if it has no way. */
+export const ELSEWHERE_FEATURE = 0x0040;
 
 /** 16 random bytes: a token, or the id of a relay. */
 const TOKEN = /^[0-9a-f]{32}$/;
@@ -50,8 +54,13 @@ export type ControlMessage =
   | { readonly type: 'seen'; readonly address: string }
   /** From the relay, to exits whose ticket has `INSTANCE_FEATURE`, first: names it until it is started again. */
   | { readonly type: 'instance'; readonly id: string }
-  /** From the relay: a client waits. The exit answers with a data link whose ticket has `token`. */
-  | { readonly type: 'call'; readonly token: string }
+  /**
+   * From the relay: a client waits. The exit answers with a data link whose ticket has `token`: to this relay, or, with
+   * `ELSEWHERE_FEATURE`, to the one with the URL `relay`.
+   */
+  | { readonly type: 'call'; readonly token: string; readonly relay?: string }
+  /** From the exit: it has no link to the other relay of the call with that token. */
+  | { readonly type: 'unreached'; readonly token: string }
   /** From the relay: a newer exit of the same name took over. */
   | { readonly type: 'replaced' }
   /** From the relay: another exit is registered under the name; this one may wait for it with WHEN_FREE_FEATURE. */
@@ -100,6 +109,7 @@ function validated(value: unknown): ControlMessage | undefined {
   const members = Object.keys(rest).length;
   if (members === 1) return ofOneMember(type, rest);
   if (members === 2 && type === 'taken') return takenOf(rest.keys, rest.of);
+  if (members === 2 && type === 'call') return callElsewhereOf(rest.token, rest.relay);
   if (members === 2 && type === 'bearers') return peersOf(rest.keys, rest.more);
   const isBare = type === 'registered' || type === 'replaced' || type === 'occupied' || type === 'ping';
   return members === 0 && isBare ? { type } : undefined;
@@ -107,6 +117,7 @@ function validated(value: unknown): ControlMessage | undefined {
 
 function ofOneMember(type: unknown, member: Readonly<Record<string, unknown>>): ControlMessage | undefined {
   if (type === 'call') return callOf(member.token);
+  if (type === 'unreached') return unreachedOf(member.token);
   if (type === 'seen') return seenOf(member.address);
   if (type === 'instance') return instanceOf(member.id);
   return type === 'rotated' ? rotatedOf(member.proof) : undefined;
@@ -114,6 +125,16 @@ function ofOneMember(type: unknown, member: Readonly<Record<string, unknown>>): 
 
 function callOf(token: unknown): ControlMessage | undefined {
   return typeof token === 'string' && TOKEN.test(token) ? { type: 'call', token } : undefined;
+}
+
+/** The URL is checked by who would dial it. */
+function callElsewhereOf(token: unknown, relay: unknown): ControlMessage | undefined {
+  const isUrl = typeof relay === 'string' && relay.length <= MAX_URL_CHARS;
+  return typeof token === 'string' && TOKEN.test(token) && isUrl ? { type: 'call', token, relay } : undefined;
+}
+
+function unreachedOf(token: unknown): ControlMessage | undefined {
+  return typeof token === 'string' && TOKEN.test(token) ? { type: 'unreached', token } : undefined;
 }
 
 function instanceOf(id: unknown): ControlMessage | undefined {

@@ -342,6 +342,8 @@ def control() -> dict:
         'seen': {'address': '203.0.113.9'},
         'instance': {'id': COUNTING.hex()},
         'call': {'token': COUNTING.hex()},
+        'call.elsewhere': {'type': 'call', 'token': COUNTING.hex(), 'relay': 'wss://b.example.org'},
+        'unreached': {'token': COUNTING.hex()},
         'rotated': {'proof': proof},
         'replaced': {},
         'occupied': {},

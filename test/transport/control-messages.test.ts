@@ -21,6 +21,12 @@ const messageArbitrary: fc.Arbitrary<ControlMessage> = fc.oneof(
     token: fc.uint8Array({ minLength: 16, maxLength: 16 }).map((b) => Buffer.from(b).toString('hex')),
   }),
   fc.record({
+    type: fc.constant('call' as const),
+    token: fc.constant('0f'.repeat(16)),
+    relay: fc.string({ unit: 'grapheme', maxLength: 300 }),
+  }),
+  fc.record({ type: fc.constant('unreached' as const), token: fc.constant('f0'.repeat(16)) }),
+  fc.record({
     type: fc.constant('rotated' as const),
     proof: fc.uint8Array({ minLength: 32, maxLength: 32 }).map((b) => Buffer.from(b).toString('hex')),
   }),
@@ -64,6 +70,10 @@ describe('a control message', () => {
     ['a proof that is too short', `{"type":"rotated","proof":"${'a'.repeat(63)}"}`],
     ['a proof that is no text', '{"type":"rotated","proof":7}'],
     ['a field too many in a call', `{"type":"call","token":"${'0'.repeat(32)}","x":1}`],
+    ['a URL that is a number', `{"type":"call","token":"${'0'.repeat(32)}","relay":1}`],
+    ['a URL that is too long', `{"type":"call","token":"${'0'.repeat(32)}","relay":"${'u'.repeat(1_025)}"}`],
+    ['a URL and no token', '{"type":"call","relay":"wss://a.example"}'],
+    ['a bad token that was not reached', '{"type":"unreached","token":"0"}'],
     ['more taken than there are', '{"type":"taken","keys":3,"of":2}'],
     ['all taken', '{"type":"taken","keys":2,"of":2}'],
     ['half a key taken', '{"type":"taken","keys":0.5,"of":2}'],
