@@ -14,7 +14,7 @@ interface Controlled {
   /** The state directory. */
   readonly state: string;
   readonly logger: Logger;
-  status(): Status;
+  status(): Status | Promise<Status>;
   /** Other requests, by name. */
   readonly answers?: Readonly<Record<string, Answer>>;
 }

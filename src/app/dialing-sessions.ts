@@ -7,6 +7,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { Tally } from '../observability/tally.ts';
 import type { ProcessLimits } from '../state/limits-file.ts';
 import { ExitSessions } from '../tunnel/session/exit-sessions.ts';
+import type { SessionPlaces } from '../tunnel/session/session-places.ts';
 import type { Dialling } from './dial-options.ts';
 import type { ServingState } from './serving-state.ts';
 
@@ -17,6 +18,8 @@ interface DialingSessionsOptions {
   readonly ownPorts: () => number[];
   readonly isShortOfLinks?: () => boolean;
   readonly resumeWindowMs?: number | undefined;
+  /** As of ExitSessionsOptions. */
+  readonly places?: SessionPlaces | undefined;
   readonly logger: Logger;
   /** Counts sessions and streams that are refused. */
   readonly refusals?: Tally;
@@ -24,7 +27,7 @@ interface DialingSessionsOptions {
 
 /** By the keys as they are now. @throws WstunError interfaces-hidden */
 export function createSessions(options: DialingSessionsOptions): ExitSessions {
-  const { serving, isShortOfLinks, resumeWindowMs, logger, refusals } = options;
+  const { serving, isShortOfLinks, resumeWindowMs, places, logger, refusals } = options;
   const { access, keys, isOverloaded } = serving;
   return new ExitSessions({
     keys: importKeyPair(keys.identity.exposeSessionKey()),
@@ -39,6 +42,9 @@ export function createSessions(options: DialingSessionsOptions): ExitSessions {
     mux: muxLimits(serving.limits),
     acceptor: createDialer(options),
     logger,
+    places,
+    // They share their rate.
+    isTogether: (peer) => access.rateOf(peer) !== undefined,
     ...(refusals && { refusals }),
     ...(resumeWindowMs !== undefined && { resumeWindowMs }),
   });

@@ -10,11 +10,16 @@ export class MemoryGuard {
   private over = false;
   private lookedAt = Number.NEGATIVE_INFINITY;
 
-  /** @param limit bytes */
+  private readonly limit: number;
+
+  /** @param limit bytes, of all processes that serve together @param processes so many do */
   constructor(
-    private readonly limit = defaultLimit(),
+    limit = defaultLimit(),
     private readonly measure: () => number = process.memoryUsage.rss,
-  ) {}
+    processes = 1,
+  ) {
+    this.limit = limit / processes;
+  }
 
   /** @param now of any monotonic clock, ms */
   isOver(now = performance.now()): boolean {

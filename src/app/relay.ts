@@ -34,6 +34,7 @@ import { DRAIN_MS, PLACES, requireShapes } from './options.ts';
 import { reachableHost, whenListening } from './own-address.ts';
 import { hostOf, type PublicUrl, parseRelayUrls, portOf, rememberedUrls, settleUrl } from './public-url.ts';
 import { nameFault, pinsOf, type RelayCertificate, relayCertificate, type TlsChoice } from './relay-certificate.ts';
+import type { RelayNode } from './relay-node.ts';
 import { RelayRouter } from './relay-routing.ts';
 import { ReplaceableDialling } from './replaceable.ts';
 import { ServingState } from './serving-state.ts';
@@ -43,8 +44,14 @@ import type { ServingStatus } from './status.ts';
 /** Streams of the relay's own exit, connections without a ticket, files. */
 const DESCRIPTORS_BESIDE_LINKS = 1_000;
 
+/** Of a relay's id: docs/protocol.md §11. */
+const INSTANCE_BYTES = 16;
+
 /** Of a relay's links: so many are kept for new sessions, and a session gets no second one of them. */
 const SPARE_SHARE = 1 / 4;
+
+/** Connections of one address beyond an equal share that a node may have: five deviations of 64 by chance in two. */
+const MORE_PER_SOURCE = 20;
 
 export interface RelayOptions extends DialOptions {
   /** The directory of its keys and its access list: made if it is missing, and of this relay alone. */
@@ -145,19 +152,28 @@ export interface Relay {
  * state-unusable, identity-damaged, access-malformed, limits-malformed, interfaces-hidden
  */
 export async function startRelay(options: RelayOptions): Promise<Relay> {
+  return startNode(options);
+}
+
+/** One of several processes that are one relay. @throws WstunError as of startRelay */
+export async function startNode(options: RelayOptions, node?: RelayNode): Promise<Relay> {
   requireShapes(options, ['state', 'listen'], PLACES);
   const { logger = silentLogger } = options;
   parseRelayUrls(urlsOf(options));
+  if (options.acme && node !== undefined)
+    throw new WstunError('bad-option', '--acme works with one process, so --workers must be left out or 1', {
+      fix: 'Or give the relay a certificate by --tls-cert and --tls-key.',
+    });
   if (options.acme && options.tls !== undefined)
     throw new WstunError('bad-option', 'a certificate is given or made (--tls-…), or requested (--acme), not both');
   // A slash at the front may be left out.
   const path = options.path === undefined ? undefined : parsePathPrefix(options.path.replace(/^(?!\/)/, '/'));
   const site = { ...proxiesOf(options), ...(await openSite(options.decoy)) };
   const dialling = new ReplaceableDialling(options, logger);
-  const files = await openFiles(options.state, site, logger);
+  const files = await openFiles(options.state, site, logger, node?.count);
   let relay: RunningRelay | undefined;
   try {
-    relay = new RunningRelay({ ...options, path, site, logger, dialling }, files);
+    relay = new RunningRelay({ ...options, path, site, logger, dialling, node }, files);
     return await relay.start();
   } catch (error) {
     await (relay ?? files).close(0);
@@ -201,11 +217,12 @@ interface Checked extends Omit<RelayOptions, 'path' | 'decoy' | 'trustProxy'> {
   readonly site: Site;
   readonly logger: Logger;
   readonly dialling: ReplaceableDialling;
+  readonly node: RelayNode | undefined;
 }
 
 type Files = Awaited<ReturnType<typeof openFiles>>;
 
-async function openFiles(path: string, { upstream, hasVisitors = false }: Site, logger: Logger) {
+async function openFiles(path: string, { upstream, hasVisitors = false }: Site, logger: Logger, processes = 1) {
   const state = await openStateDir(path);
   if ((await readRegistration(state)) !== undefined)
     throw new WstunError('state-unusable', `${state.path} belongs to an exit, and a relay needs its own`);
@@ -213,9 +230,9 @@ async function openFiles(path: string, { upstream, hasVisitors = false }: Site, 
   const replays = new ReplayGuard();
   const needed = ({ links = DEFAULT_LINKS, visitors = DEFAULT_RELAY_LIMITS.visitors }: ProcessLimits) => {
     const forVisitors = upstream === undefined ? Number(hasVisitors) * visitors : 2 * visitors;
-    return links + DESCRIPTORS_BESIDE_LINKS + forVisitors;
+    return Math.ceil((links + forVisitors) / processes) + DESCRIPTORS_BESIDE_LINKS;
   };
-  const serving = await ServingState.open(state, needed, logger);
+  const serving = await ServingState.open(state, needed, logger, processes);
   const usedTickets = await openUsedTickets(state, replays, logger).catch(async (error: unknown) => {
     await serving.close();
     throw error;
@@ -233,7 +250,7 @@ class RunningRelay {
   private certificate: RelayCertificate | undefined;
   private hasCertificate = true;
   private readonly refusals = new Tally();
-  private readonly instance = randomBytes(16).toString('hex');
+  private readonly instance: string;
   private readonly report = new ServingReport();
   private pins: readonly Pin[] = [];
   /** At the start. */
@@ -249,6 +266,7 @@ class RunningRelay {
   ) {
     const { acme, logger, resumeWindowMs } = options;
     this.resumeWindowMs = resumeWindowMs;
+    this.instance = options.node?.instance ?? randomBytes(INSTANCE_BYTES).toString('hex');
     this.acme = acme && new AcmeCertificate(acme, files.serving.directory, logger);
     this.router = this.createRouter();
   }
@@ -312,6 +330,7 @@ class RunningRelay {
     const { pendingPerSource = DEFAULT_RELAY_LIMITS.pendingPerSource } = frontLimits(
       this.files.serving.limits,
       options,
+      this.options.node,
     );
     this.server?.update({ ...site, pendingPerSource });
   }
@@ -374,7 +393,7 @@ class RunningRelay {
   }
 
   private serverOptions(): RelayServerOptions {
-    const { listen, path, admin, logger } = this.options;
+    const { listen, path, admin, logger, node } = this.options;
     return {
       listen,
       tickets: {
@@ -388,23 +407,33 @@ class RunningRelay {
       ...this.options.site,
       ...(this.acme && { challenges: this.acme.challenges }),
       ...(admin && { admin }),
-      limits: frontLimits(this.files.serving.limits, this.options),
+      ...(node && { claim: (nonce: string) => node.claim(nonce), sharedLoad: node.load }),
+      limits: frontLimits(this.files.serving.limits, this.options, node),
     };
   }
 
   private createRouter(): RelayRouter {
     const { serving, known, replays } = this.files;
     const { keys, access, isOverloaded } = serving;
-    const { logger, dialling, exit } = this.options;
+    const { logger, dialling, exit, node } = this.options;
     const { resumeWindowMs } = this;
     const linksFree = () => this.server?.linksFree ?? 0;
     const linksKept = () => Math.floor((serving.limits.links ?? DEFAULT_LINKS) * SPARE_SHARE);
     const isShortOfLinks = () => linksFree() < linksKept();
     const { refusals, instance } = this;
     const common = { logger, refusals };
-    const dialing = { serving, dialling, ownPorts: () => this.ownPorts(), isShortOfLinks, resumeWindowMs, ...common };
+    const dialing = {
+      serving,
+      dialling,
+      ownPorts: () => this.ownPorts(),
+      isShortOfLinks,
+      resumeWindowMs,
+      ...common,
+      places: node?.places,
+    };
     const sessions = exit === false ? undefined : createSessions(dialing);
-    const links = { isOverloaded, linksFree, linksKept };
+    const { rendezvous } = node ?? {};
+    const links = { isOverloaded, linksFree, linksKept, rendezvous };
     return new RelayRouter({ keys, access, known, instance, replays, sessions, ...links, ...common });
   }
 
@@ -423,13 +452,20 @@ class RunningRelay {
   }
 }
 
-/** The option goes before the file. */
-function frontLimits(limits: ProcessLimits, { maxPendingPerAddress }: RelayUpdate): Partial<RelayLimits> {
-  const perSource = maxPendingPerAddress ?? limits.pending_per_address;
+/** The option goes before the file. Connections that are not links are spread over the nodes; links are counted. */
+function frontLimits(
+  { links, pending, visitors, pending_per_address }: ProcessLimits,
+  { maxPendingPerAddress }: RelayUpdate,
+  node: RelayNode | undefined,
+): Partial<RelayLimits> {
+  const { pendingSockets, pendingPerSource, visitors: usualVisitors } = DEFAULT_RELAY_LIMITS;
+  const share = (limit: number, more = 0) => (node === undefined ? limit : Math.ceil(limit / node.count) + more);
+  const perSource = maxPendingPerAddress ?? pending_per_address ?? pendingPerSource;
   return {
-    ...(limits.links !== undefined && { links: limits.links }),
-    ...(limits.pending !== undefined && { pendingSockets: limits.pending }),
-    ...(limits.visitors !== undefined && { visitors: limits.visitors }),
-    ...(perSource !== undefined && { pendingPerSource: perSource }),
+    ...(links !== undefined && { links }),
+    pendingSockets: share(pending ?? pendingSockets),
+    visitors: share(visitors ?? usualVisitors),
+    // Chance spreads those of one address less evenly.
+    pendingPerSource: perSource === 0 ? 0 : share(perSource, MORE_PER_SOURCE),
   };
 }

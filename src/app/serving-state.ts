@@ -36,22 +36,27 @@ export class ServingState {
     readonly usage: UsageFile,
     private readonly descriptors: DescriptorGuard,
     private readonly logger: Logger,
+    processes: number,
   ) {
     this.file = accessFile(directory);
-    this.memory = new MemoryGuard(limits.memory);
+    this.memory = new MemoryGuard(limits.memory, undefined, processes);
   }
 
-  /** @param descriptorsNeeded at full use @throws WstunError state-unusable, identity-damaged, limits-malformed */
+  /**
+   * @param descriptorsNeeded at full use @param processes that serve together with this directory
+   * @throws WstunError state-unusable, identity-damaged, limits-malformed
+   */
   static async open(
     directory: StateDir,
     descriptorsNeeded: (limits: ProcessLimits) => number,
     logger: Logger,
+    processes = 1,
   ): Promise<ServingState> {
     const keys = await loadKeys(directory);
     const limits = await readLimits(directory);
     const usage = await openUsage(directory, logger);
     const descriptors = watchDescriptors(logger, descriptorsNeeded(limits));
-    return new ServingState(directory, keys, limits, usage, descriptors, logger);
+    return new ServingState(directory, keys, limits, usage, descriptors, logger, processes);
   }
 
   get keys(): Keys {

@@ -1,4 +1,5 @@
 /** Reads the values of options that several commands share; each fault names the option's form. */
+import { availableParallelism } from 'node:os';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
 import { parseIp, parseIpv6 } from '../net/ip.ts';
@@ -121,4 +122,16 @@ export function collect<T>(parse: (text: string) => T): (text: string, before: r
 /** Whether an option with that parser may be repeated. */
 export function isCollector(parse: object | undefined): boolean {
   return parse !== undefined && collectors.has(parse);
+}
+
+/** More would only cost memory. */
+const MAX_WORKERS = 64;
+
+/** @throws WstunError bad-option */
+export function parseWorkers(text: string): number {
+  if (text === 'auto') return Math.min(availableParallelism(), MAX_WORKERS);
+  const workers = /^\d{1,2}$/.test(text) ? Number(text) : 0;
+  if (workers < 1 || workers > MAX_WORKERS)
+    throw new WstunError('bad-option', `--workers needs auto, or a whole number from 1 to ${MAX_WORKERS}`);
+  return workers;
 }

@@ -7,7 +7,7 @@ const FIRST_FD = 3;
 /** A relay has one or two addresses. More are a mistake. */
 const MAX_SOCKETS = 64;
 
-type PassedSocket = Extract<RelayOptions['listen'][number], { readonly fd: number }>;
+export type PassedSocket = Extract<RelayOptions['listen'][number], { readonly fd: number }>;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -5,7 +5,8 @@ import { portOf } from '../app/public-url.ts';
 import { type Relay, type RelayOptions, startRelay } from '../app/relay.ts';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
-import { type Following, followConfig } from './config/follow.ts';
+import { startOf } from '../workers/worker-environment.ts';
+import { type ConfigFollower, type Following, followConfig } from './config/follow.ts';
 import { LIVE_KEYS } from './config/live.ts';
 import type { Settled } from './config/settle.ts';
 import { type DialTexts, dialOptions } from './dial-options.ts';
@@ -13,11 +14,11 @@ import { stateArgument, stateDirFor } from './find-state.ts';
 import { guessedAddressText } from './guessed-address.ts';
 import { followHangups } from './hangups.ts';
 import { type Output, type OutputOptions, runWithOutput } from './output.ts';
-import { passedSockets } from './passed-sockets.ts';
+import { type PassedSocket, passedSockets } from './passed-sockets.ts';
 import { ServingScreen } from './serving-screen.ts';
 import { firstSignal } from './shutdown.ts';
 
-interface RelayCommand
+export interface RelayCommand
   extends OutputOptions,
     DialTexts,
     Pick<
@@ -36,20 +37,29 @@ interface RelayCommand
   readonly acmeEab?: { readonly id: string; readonly key: string };
   /** Milliseconds. */
   readonly resumeWindow?: number;
+  /** Processes; default: 1. */
+  readonly workers?: number;
 }
 
-export function runRelay(settled: Settled): Promise<void> {
+/** What is said of a relay that serves. */
+export type RelayFacts = Omit<Relay, 'invite' | 'remove' | 'update' | 'status' | 'close'>;
+
+export async function runRelay(settled: Settled): Promise<void> {
   const given = settled.options as unknown as Omit<RelayCommand, 'listen'> & Partial<Pick<RelayCommand, 'listen'>>;
   const port = given.acme === undefined ? 8080 : 443;
   const options: RelayCommand = { ...given, listen: given.listen ?? [{ host: '0.0.0.0', port }] };
-  return runWithOutput(options, (output) => run(options, output, settled));
+  const start = startOf(process.env);
+  if (start !== undefined) return (await import('./relay-worker.ts')).runWorker(start, options, settled);
+  const { workers = 1 } = options;
+  if (workers === 1) return runWithOutput(options, (output) => run(options, output, settled));
+  const { runWorkers } = await import('./relay-workers.ts');
+  return runWithOutput(options, (output) => runWorkers(workers, options, output, settled));
 }
 
-async function run(options: RelayCommand, output: Output, settled: Settled): Promise<NodeJS.Signals> {
-  for (const warning of settled.warnings) output.logger.warn({}, warning);
-  const passed = passedSockets(process.env, process.pid);
-  const { resumeWindow, tlsCert, tlsKey, tlsSelfSigned, publicAddress, acme, ...rest } = options;
-  const relay = await startRelay({
+/** As the library takes them. */
+export function relayOptionsOf(options: RelayCommand, passed: readonly PassedSocket[]): RelayOptions {
+  const { resumeWindow, tlsCert, tlsKey, tlsSelfSigned, publicAddress, acme, workers, ...rest } = options;
+  return {
     ...rest,
     ...dialOptions(options),
     ...tlsOf(options),
@@ -57,14 +67,16 @@ async function run(options: RelayCommand, output: Output, settled: Settled): Pro
     ...(passed.length > 0 && { listen: passed }),
     ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
     state: stateDirFor('relay', options),
-    logger: output.logger,
-  });
+  };
+}
+
+async function run(options: RelayCommand, output: Output, settled: Settled): Promise<NodeJS.Signals> {
+  for (const warning of settled.warnings) output.logger.warn({}, warning);
+  const passed = passedSockets(process.env, process.pid);
+  const relay = await startRelay({ ...relayOptionsOf(options, passed), logger: output.logger });
   // Before anybody hears that it is ready: a signal that follows at once is to drain, not to kill.
   const signalled = firstSignal(() => relay.close(0), output);
-  const config = followConfig({
-    ...{ settled, output, live: LIVE_KEYS.relay, apply: applyTo(relay, output) },
-    mayChange: (key, before, after) => key !== 'decoy' || kindOfDecoy(before) === kindOfDecoy(after),
-  });
+  const config = followRelayConfig(relay, output, settled);
   followHangups(() => void config.reload());
   showReady(relay, options, output);
   const control = serveControl({
@@ -80,8 +92,16 @@ async function run(options: RelayCommand, output: Output, settled: Settled): Pro
   return signal;
 }
 
+/** Puts what changes in `wstun.toml` in force. */
+export function followRelayConfig(relay: Relay, output: Output, settled: Settled): ConfigFollower {
+  return followConfig({
+    ...{ settled, output, live: LIVE_KEYS.relay, apply: applyTo(relay, output) },
+    mayChange: (key, before, after) => key !== 'decoy' || kindOfDecoy(before) === kindOfDecoy(after),
+  });
+}
+
 /** What it is and where, and how to let people in. */
-function showReady(relay: Relay, options: RelayCommand, output: Output): void {
+export function showReady(relay: RelayFacts, options: RelayCommand, output: Output): void {
   const { listen, url, urls, pins, urlSource, urlFault, admin, firstInvite: invite } = relay;
   const certificate = options.acme && (relay.hasCertificate ? 'valid' : 'awaited');
   const more = {
@@ -133,7 +153,7 @@ function applyTo(relay: Relay, output: Output): Following['apply'] {
 }
 
 /** Clients connect to another port than this relay listens on, or with TLS, which it does not have. */
-function sayWhatIsInFront({ url, listen }: Relay, options: RelayCommand, output: Output): void {
+function sayWhatIsInFront({ url, listen }: RelayFacts, options: RelayCommand, output: Output): void {
   const { hostname, protocol } = new URL(url);
   const hasTls = options.acme !== undefined || options.tlsSelfSigned === true || options.tlsCert !== undefined;
   const isSamePort = listen.some((address) => address.endsWith(`:${portOf(url)}`));

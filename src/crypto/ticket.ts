@@ -370,6 +370,11 @@ export function openWithAny(
   return decision;
 }
 
+/** What tells it from all other tickets, hex; undefined for what cannot be a ticket. */
+export function nonceIn(text: string): string | undefined {
+  return decodeTicket(text)?.nonce.toString('hex');
+}
+
 function nonceOf(ticket: string): Buffer {
   const decoded = decodeTicket(ticket);
   if (decoded === undefined) throw new RangeError('not a ticket');

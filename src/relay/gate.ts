@@ -7,6 +7,7 @@
 import type { IncomingMessage } from 'node:http';
 import {
   type HttpLinkKey,
+  nonceIn,
   type RejectedTicket,
   TICKET_TEXT_LENGTH,
   type TicketFields,
@@ -82,6 +83,12 @@ export class Gate {
   /** What can be a ticket, wherever it is in the target. */
   ticketIn(request: UpgradeRequest): string | undefined {
     return signedTargetOf(request.url ?? '')?.ticket;
+  }
+
+  /** What tells the ticket of a request from all others, hex. */
+  nonceIn(request: UpgradeRequest): string | undefined {
+    const ticket = this.ticketIn(request);
+    return ticket === undefined ? undefined : nonceIn(ticket);
   }
 
   /** Whether `check` may admit it. */

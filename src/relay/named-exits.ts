@@ -185,6 +185,7 @@ export class NamedExits implements RendezvousHandler {
     if (this.closed || this.exits.get(exit)?.clients.control !== undefined) return;
     if (keys.length === 0) this.peers.drop(exit);
     else this.peers.replace(exit, keys, NOBODY_WAITS);
+    this.options.onPeers?.(exit, keys);
   }
 
   handleReplaced(exit: string): void {

@@ -9,7 +9,7 @@ import type { MessageLink } from '../transport/message-link.ts';
 import { WebSocketAcceptor } from '../transport/websocket/websocket-accept.ts';
 import { afterResponses, type Decoy, noteResponse, notFoundDecoy, respond, respondUnreadable } from './decoy.ts';
 import { Draining, refuse } from './draining.ts';
-import { type Admitted, Gate, type GateDecision, type Refused, type Tickets } from './gate.ts';
+import { type Admitted, Gate, type GateDecision, type Refused, type Tickets, type UpgradeRequest } from './gate.ts';
 import { type FoundRequest, HttpLinks } from './http-links.ts';
 import { limitBody } from './late-body.ts';
 import { PendingSockets, type Treatment } from './pending-sockets.ts';
@@ -17,6 +17,7 @@ import { ClientAddresses, formatRemote } from './proxies/client-addresses.ts';
 import { TrustedProxies } from './proxies/trusted-proxies.ts';
 import { RefusalLog } from './refusal-log.ts';
 import type { RelayLimits } from './relay-limits.ts';
+import type { SharedLoad } from './shared-load.ts';
 import { HttpVisitors } from './site/http-visitor.ts';
 import type { RequestHead } from './site/request-scanner.ts';
 import type { HeadDecision } from './site/site-connection.ts';
@@ -28,6 +29,7 @@ import { sourceOf } from './source-limits.ts';
 import { SourceTracker } from './source-tracker.ts';
 import type { TlsChallenges } from './tls-challenges.ts';
 import type { UpgradeChoice } from './upgrade-choice.ts';
+import { UpgradeClaims } from './upgrade-claims.ts';
 
 /** Longer than a site takes to answer. */
 const LATE_NOTE_MS = 50;
@@ -57,6 +59,10 @@ export interface RequestRouterOptions {
   readonly logger: Logger;
   /** Counts requests that become no links, by reason. */
   readonly refusals?: Tally;
+  /** Whether a ticket with that nonce, hex, was used at none of the other nodes. Default: there are none. */
+  readonly claim?: ((nonce: string) => Promise<boolean>) | undefined;
+  /** What limits by address and the limit on links have in common with other nodes. Default: there are none. */
+  readonly sharedLoad?: SharedLoad | undefined;
   /** Instead of `sourceOf`: what the limits by address go by; undefined is exempt. */
   readonly sourceOf?: (address: string | undefined) => string | undefined;
   readonly clock?: Clock;
@@ -95,6 +101,7 @@ export class RequestRouter {
   /** One for all links: they are many, and most are idle. */
   private readonly onLinkClosed = (): void => {
     this.links -= 1;
+    this.options.sharedLoad?.setLinks(this.links);
   };
 
   constructor(
@@ -109,7 +116,7 @@ export class RequestRouter {
     this.perSource = limits.pendingPerSource;
     const usual = options.sourceOf ?? sourceOf;
     const trackedSourceOf = (address: string | undefined) => (this.perSource === 0 ? undefined : usual(address));
-    this.sources = new SourceTracker(trackedSourceOf, logger, clock);
+    this.sources = new SourceTracker(trackedSourceOf, logger, clock, options.sharedLoad);
     const onCarrying = (socket: Socket): void => this.keepApart(socket);
     this.httpLinks = new HttpLinks({ clock, mostLinks: limits.links, onCarrying });
     this.isSettled = settled === undefined;
@@ -142,7 +149,7 @@ export class RequestRouter {
   }
 
   get linksFree(): number {
-    return this.limits.links - this.links;
+    return this.limits.links - this.links - (this.options.sharedLoad?.otherLinks ?? 0);
   }
 
   /** Answers nothing that Node would answer on its own: see decoy.ts. */
@@ -157,8 +164,13 @@ export class RequestRouter {
     );
     upgrades.attach(server, (request) => !this.draining.isOn && isForWebSocket(this.decide(request)));
     server.on('request', (request, response) => this.handleRequest(request, response));
+    const claims = new UpgradeClaims(server, serve, this.options.claim);
     server.on('upgrade', (request, socket, head) =>
-      afterResponses(request.socket, () => this.handleUpgrade(request, socket, head)),
+      afterResponses(request.socket, () =>
+        claims.settle(request, socket, head, this.gate.nonceIn(request), () =>
+          this.handleUpgrade(request, socket, head),
+        ),
+      ),
     );
     server.on('clientError', (error, socket) => this.handleUnreadable(error, socket));
   }
@@ -198,14 +210,24 @@ export class RequestRouter {
     if (ticket !== undefined && !this.mayBeKnown(ticket)) return this.noteUnknown(head, socket);
     const found = this.findLink(head);
     if (found !== undefined) return { take: (rest) => this.serveTaken(found, head, socket, rest) };
-    const decision = this.gate.check(head, this.clock.wallTime(), this.links >= this.limits.links);
+    const decision = this.gate.check(head, this.clock.wallTime(), this.linksFree <= 0);
     const { admitted } = decision;
     if (admitted?.httpLink !== undefined) {
       const open = (request: IncomingMessage, response: ServerResponse) =>
-        this.openHttpLink(request, response, admitted);
+        this.claimOf(head, (isFirst) => {
+          if (isFirst) this.openHttpLink(request, response, admitted);
+          else socket.destroy();
+        });
       return { take: (rest) => this.taken.serve(socket, head, rest, open) };
     }
-    if (admitted !== undefined) return { take: (rest) => this.accept(requestOf(socket, head), socket, rest, admitted) };
+    if (admitted !== undefined)
+      return {
+        take: (rest) =>
+          this.claimOf(head, (isFirst) => {
+            if (isFirst) this.accept(requestOf(socket, head), socket, rest, admitted);
+            else socket.destroy();
+          }),
+      };
     this.noteRejected(head, socket, decision);
     return { etag: decision.etag };
   }
@@ -314,9 +336,21 @@ export class RequestRouter {
     if (this.draining.isOn) return refuse(request.socket);
     const decision = this.decide(request);
     const { admitted } = decision;
-    if (admitted?.httpLink !== undefined) this.openHttpLink(request, response, admitted);
+    if (admitted?.httpLink !== undefined)
+      this.claimOf(request, (isFirst) => {
+        if (isFirst) this.openHttpLink(request, response, admitted);
+        else this.rejectAny(request, response, { admitted: undefined, reason: 'replayed', peer: admitted.peer });
+      });
     else if (!this.httpLinks.isCarrying(request.socket)) this.rejectAny(request, response, decision);
     else this.takeBack(request.socket, () => this.rejectAny(request, response, decision));
+  }
+
+  /** Whether no other node has used the ticket of a request that was admitted here; calls back at once if alone. */
+  private claimOf(request: UpgradeRequest, act: (isFirst: boolean) => void): void {
+    const { claim } = this.options;
+    const nonce = claim && this.gate.nonceIn(request);
+    if (claim === undefined || nonce === undefined) act(true);
+    else void claim(nonce).then(act);
   }
 
   private rejectAny(request: IncomingMessage, response: ServerResponse, decision: GateDecision): void {
@@ -343,8 +377,10 @@ export class RequestRouter {
 
   /** Returns what to call at its end, if anything. */
   private countLink(request: IncomingMessage, { role, destination }: Admitted): (() => void) | undefined {
-    if (++this.links === this.limits.links) {
-      this.options.logger.warn({ links: this.links }, 'the relay is at its maximum number of links');
+    this.links += 1;
+    this.options.sharedLoad?.setLinks(this.links);
+    if (this.linksFree === 0) {
+      this.options.logger.warn({ links: this.limits.links }, 'the relay is at its maximum number of links');
     }
     const { address } = this.addresses.ofRequest(request.socket, request.headers);
     return this.sources.addLink(address, role === 'exit' && destination === '');
@@ -358,7 +394,7 @@ export class RequestRouter {
   private decide(request: IncomingMessage): GateDecision {
     const known = this.decisions.get(request);
     if (known !== undefined) return known;
-    const decision = this.gate.check(request, this.clock.wallTime(), this.links >= this.limits.links);
+    const decision = this.gate.check(request, this.clock.wallTime(), this.linksFree <= 0);
     this.decisions.set(request, decision);
     return decision;
   }

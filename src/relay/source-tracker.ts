@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts';
 import { type RateLimit, TokenBucket } from '../limits/token-bucket.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Treatment } from './pending-sockets.ts';
+import type { SharedLoad } from './shared-load.ts';
 import { SourcePenalties } from './source-limits.ts';
 
 /**
@@ -28,7 +29,14 @@ export class SourceTracker {
     private readonly sourceOf: (address: string | undefined) => string | undefined,
     private readonly logger: Logger,
     private readonly clock: Clock,
-  ) {}
+    private readonly shared?: SharedLoad,
+  ) {
+    if (shared === undefined) return;
+    shared.onFailures = (source, count) => {
+      for (let i = 0; i < count && !this.fail(source); i++);
+    };
+    shared.onCleared = (source) => this.penalties.clear(source);
+  }
 
   /** Of a source under a penalty few connections are served, slowly, and only valid tickets get an answer. */
   treatmentOf(address: string | undefined): Treatment {
@@ -42,12 +50,18 @@ export class SourceTracker {
   /** `wasDropped`: others waited. That is no fault of a source with links: it had too many at once, or a bad line. */
   noteFailure(source: string, wasDropped: boolean): void {
     const linked = this.linked.get(source);
-    const now = this.clock.now();
-    if (linked !== undefined && (wasDropped || linked.exitFailures?.acquire(now) === true)) return;
-    const penaltyMs = this.penalties.fail(source, now);
-    if (penaltyMs === 0) return;
+    if (linked !== undefined && (wasDropped || linked.exitFailures?.acquire(this.clock.now()) === true)) return;
+    this.shared?.noteFailure(source);
+    this.fail(source);
+  }
+
+  /** True: a penalty begins. */
+  private fail(source: string): boolean {
+    const penaltyMs = this.penalties.fail(source, this.clock.now());
+    if (penaltyMs === 0) return false;
     const text = 'this address opens unauthenticated connections too often; it must wait';
     this.logger.info({ source, penaltyMs }, text);
+    return true;
   }
 
   /**
@@ -65,7 +79,12 @@ export class SourceTracker {
   /** Ends the penalties of an address: a ticket has proved that a known peer is there. */
   clearPenalties(address: string | undefined): void {
     const source = this.sourceOf(address);
-    if (source !== undefined) this.penalties.clear(source);
+    if (source !== undefined) this.clear(source);
+  }
+
+  private clear(source: string): void {
+    this.penalties.clear(source);
+    this.shared?.noteCleared(source);
   }
 
   /**
@@ -75,7 +94,7 @@ export class SourceTracker {
   addLink(address: string | undefined, isControl: boolean): (() => void) | undefined {
     const source = this.sourceOf(address);
     if (source === undefined) return undefined;
-    this.penalties.clear(source);
+    this.clear(source);
     const linked = this.linked.get(source) ?? { links: 0, controlLinks: 0, exitFailures: undefined };
     this.linked.set(source, linked);
     const controlLinks = isControl ? 1 : 0;

@@ -30,7 +30,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
   ...{ 'public-address': '192.0.2.9', via: 'socks5://192.0.2.1:1080', proxy: 'http://192.0.2.1:3128' },
   ...{ 'tls-pin': `sha256/${'A'.repeat(43)}=`, url: 'wss://relay.example.org', 'trust-proxy': '10.0.0.0/8' },
   ...{ acme: 'relay.example.org', tether: '127.0.0.1:8808' },
-  ...{ 'dns-listen': '127.0.0.1:5353', 'remote-forward': '8080:127.0.0.1:80' },
+  ...{ workers: '2', 'dns-listen': '127.0.0.1:5353', 'remote-forward': '8080:127.0.0.1:80' },
   'local-forward': '5353:127.0.0.1:53/udp',
 };
 
@@ -75,7 +75,7 @@ describe('each option of client, relay and exit', () => {
   it('an option without a value is a flag, one with a number in its form takes a number', () => {
     const kinds = new Map(CASES.map(({ key, setting }) => [key, setting.kind]));
     expect([...kinds].filter(([, kind]) => kind === 'number').map(([key]) => key)).toEqual([
-      ...['resume-window', 'links', 'link-max-bytes', 'link-max-age', 'max-pending-per-address'],
+      ...['resume-window', 'links', 'link-max-bytes', 'link-max-age', 'workers', 'max-pending-per-address'],
     ]);
     expect([...kinds].filter(([, kind]) => kind === 'choice').map(([key]) => key)).toEqual(['tether', 'via-browser']);
   });

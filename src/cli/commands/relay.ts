@@ -10,7 +10,7 @@ import {
   withConfigOption,
   withOutputOptions,
 } from '../command-options.ts';
-import { collect, parseCount, parseExternalAccount, parseHostPort } from '../options.ts';
+import { collect, parseCount, parseExternalAccount, parseHostPort, parseWorkers } from '../options.ts';
 
 export function relayCommand(): Command {
   const command = new Command('relay')
@@ -28,6 +28,7 @@ export function relayCommand(): Command {
       texts,
     )
     .option('--admin <host:port>', 'address of the health page (GET /healthz)', parseHostPort)
+    .option('--workers <auto|n>', 'processes that share the work; auto: one for each core (default: 1)', parseWorkers)
     .optionsGroup('TLS:')
     .option('--tls-cert <file>', 'PEM certificate chain; without it, use a TLS reverse proxy in front')
     .option('--tls-key <file>', 'PEM private key')

@@ -16,6 +16,7 @@ import type { SecureLink } from '../dial/secure-link.ts';
 import { awaitRequest, type RequestEvents } from '../dial/session-exchange.ts';
 import type { StreamAcceptor } from '../stream/stream.ts';
 import { SessionDriver, type SessionOptions, type SessionOwner } from './session-driver.ts';
+import type { PassedSession, SessionPlace, SessionPlaces } from './session-places.ts';
 
 /** Sessions without a link of one peer: a client may crash again and again. The oldest one is ended. */
 const MAX_DETACHED_OF_PEER = 16;
@@ -45,6 +46,10 @@ export interface ExitSessionsOptions {
   readonly logger: Logger;
   /** Counts links and sessions that are refused, by the names of their faults. */
   readonly refusals?: Tally;
+  /** Other processes that serve the sessions of this exit. Default: there are none. */
+  readonly places?: SessionPlaces | undefined;
+  /** All sessions of that peer must be in one process. Default: of none. */
+  readonly isTogether?: (peer: string) => boolean;
   /** How long a session without a link is kept, ms; default DEFAULT_RESUME_CONFIG. */
   readonly resumeWindowMs?: number;
   readonly clock?: Clock;
@@ -94,7 +99,7 @@ class SessionEntry implements SessionOwner {
 
 /** A link whose keys are agreed on, and its peer. */
 interface PeerLink {
-  readonly link: SecureLink;
+  readonly link: MessageLink;
   readonly peer: string;
 }
 
@@ -125,6 +130,7 @@ export class ExitSessions implements EntryOwner {
       replayMemory: new RetransmitMemory(PROCESS_RETRANSMIT_BYTES),
       ...{ logger, acceptor, clock: this.clock },
     };
+    options.places?.setSessionHandler((session, link) => this.handlePassed(session, link));
   }
 
   /** For sessions that begin from now on, ms; undefined: the default. */
@@ -170,7 +176,11 @@ export class ExitSessions implements EntryOwner {
     );
   }
 
-  private awaitRequest(raw: MessageLink, { link, peer }: PeerLink, onRequest: (request: SessionRequest) => void): void {
+  private awaitRequest(
+    raw: MessageLink,
+    { link, peer }: { readonly link: SecureLink; readonly peer: string },
+    onRequest: (request: SessionRequest) => void,
+  ): void {
     const events: RequestEvents = {
       onRequest: (request) => {
         this.pendingLinks.delete(raw);
@@ -195,10 +205,68 @@ export class ExitSessions implements EntryOwner {
     const isAllowed = !this.closing && this.options.peerOf(known.sessionKey) === known.peer;
     if (!isAllowed) return known.link.abort();
     const entry = this.sessions.get(name);
+    const { places } = this.options;
+    if (places !== undefined && entry === undefined) void this.answerByPlace(places, known, name, request);
+    else this.answerHere(known, name, request);
+  }
+
+  private answerHere(known: KnownLink, name: string, request: SessionRequest): void {
+    const entry = this.sessions.get(name);
     if (request.kind === 'resume') this.resume(known, request, entry);
     else if (request.kind === 'join') this.join(known, request, entry);
     else if (entry === undefined) this.begin(known, name);
     else this.reject(known, 'session-gap');
+  }
+
+  // ── with other processes ───────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The session is not here: another process may have it, or is to have it. */
+  private async answerByPlace(
+    places: SessionPlaces,
+    known: KnownLink,
+    name: string,
+    request: SessionRequest,
+  ): Promise<void> {
+    const { link, peer, sessionKey } = known;
+    // A client may send right after its request to begin.
+    link.pause();
+    const isNew = request.kind === 'begin';
+    const place = isNew ? await this.placeNew(places, name, peer) : await places.find(name);
+    const isAllowed = !this.closing && this.options.peerOf(sessionKey) === peer;
+    if (!isAllowed) link.abort();
+    else if (place === 'too-many-sessions') this.reject(known, place);
+    else if (place === undefined || place === 'here') this.answerHere(known, name, request);
+    else return this.pass(places, place, known, request);
+    if (place === 'here' && !this.sessions.has(name)) places.handleOver(name);
+    link.resume();
+  }
+
+  private async placeNew(places: SessionPlaces, name: string, peer: string): Promise<SessionPlace> {
+    const most = this.options.maxSessionsOf?.(peer) ?? Number.MAX_SAFE_INTEGER;
+    const limits = { most, together: this.options.isTogether?.(peer) ?? false };
+    const place = await places.place(name, peer, limits);
+    const oldest = place === 'too-many-sessions' ? this.oldestDetached(peer) : undefined;
+    if (oldest === undefined) return place;
+    oldest.driver.end('session-expired');
+    return places.place(name, peer, limits);
+  }
+
+  private pass(
+    places: SessionPlaces,
+    place: SessionPlace,
+    { link, peer, sessionKey }: KnownLink,
+    request: SessionRequest,
+  ): void {
+    const { kind, id, received } = request;
+    const asked = { kind, id: Buffer.from(id).toString('hex'), received };
+    places.passSession(place, { peer, sessionKey: Buffer.from(sessionKey).toString('hex'), request: asked }, link);
+  }
+
+  /** A link of a session that is here, or is to begin here, came to another process. */
+  private handlePassed({ peer, sessionKey, request }: PassedSession, link: MessageLink): void {
+    const known = { link, peer, sessionKey: Buffer.from(sessionKey, 'hex') };
+    const { kind, id, received } = request;
+    this.answer(known, { kind, id: Buffer.from(id, 'hex'), received });
   }
 
   private begin(known: KnownLink, name: string): void {
@@ -279,6 +347,7 @@ export class ExitSessions implements EntryOwner {
   handleEnd(entry: SessionEntry, fault: WireFaultName): void {
     const { name, peer, driver, since } = entry;
     this.sessions.delete(name);
+    this.options.places?.handleOver(name);
     this.removeDetached(entry);
     const left = this.countOf(peer) - 1;
     if (left > 0) this.counts.set(peer, left);

@@ -1,0 +1,37 @@
+/**
+ * Where the sessions of one exit are, if several processes serve it: each session is in one of them, and its links may
+ * come to any. Says which, and passes links on; knows nothing of what a session does.
+ */
+import type { MessageLink } from '../../transport/message-link.ts';
+
+/** `here`, `too-many-sessions`, or the name of another process. */
+export type SessionPlace = string;
+
+/** What the process that has the session is told of a link whose keys are agreed on. */
+export interface PassedSession {
+  readonly peer: string;
+  /** The session key of the link's client, hex. */
+  readonly sessionKey: string;
+  /** As of SessionRequest; the id in hex. */
+  readonly request: { readonly kind: 'begin' | 'resume' | 'join'; readonly id: string; readonly received: number };
+}
+
+export interface SessionPlaces {
+  /** Takes what other processes pass to this one. The link's handler is to be set in that turn. */
+  setSessionHandler(onPassed: (session: PassedSession, link: MessageLink) => void): void;
+  /**
+   * May a session of that peer begin, and here? With `together`, all of the peer's are in one process, because what
+   * they have in common is there. Never rejects.
+   */
+  place(
+    session: string,
+    peer: string,
+    limits: { readonly most: number; readonly together: boolean },
+  ): Promise<SessionPlace>;
+  /** The other process that has it. Never rejects. */
+  find(session: string): Promise<SessionPlace | undefined>;
+  /** A session that was placed here is over. */
+  handleOver(session: string): void;
+  /** Takes the link's handler. */
+  passSession(place: SessionPlace, session: PassedSession, link: MessageLink): void;
+}

@@ -1,0 +1,25 @@
+/** What a worker process is told at its start, in its environment: nothing of it is secret. */
+
+const NAME = 'WSTUN_WORKER';
+
+export interface WorkerStart {
+  readonly id: string;
+  /** Of the relay that they are, 32 hex digits. */
+  readonly instance: string;
+  /** Workers of the relay. */
+  readonly count: number;
+  /** Of their sockets. */
+  readonly directory: string;
+  /** Listening sockets of the process that started it. */
+  readonly passed: readonly { readonly fd: number; readonly name: string }[];
+}
+
+export function startEnvironment(start: WorkerStart): Record<string, string> {
+  return { [NAME]: JSON.stringify(start) };
+}
+
+/** Undefined for a process that is no worker. */
+export function startOf(environment: Readonly<Record<string, string | undefined>>): WorkerStart | undefined {
+  const text = environment[NAME];
+  return text === undefined ? undefined : (JSON.parse(text) as WorkerStart);
+}

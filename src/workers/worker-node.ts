@@ -1,0 +1,199 @@
+/**
+ * A worker as a node of its relay: the driver of `Rendezvous` over the hub, and what else its relay asks of the others,
+ * which are tickets that were used, places of sessions, and the load of all. Owns no link for longer than it takes to
+ * pass it.
+ */
+import type { Server } from 'node:http';
+import type { Logger } from '../observability/logger.ts';
+import type { CallOutcome, Rendezvous, RendezvousHandler } from '../relay/rendezvous.ts';
+import type { SharedLoad } from '../relay/shared-load.ts';
+import type { MessageLink } from '../transport/message-link.ts';
+import type { PassedSession, SessionPlaces } from '../tunnel/session/session-places.ts';
+import { Channel, type ChannelHandler } from './channel.ts';
+import type { Envelope, Note, QuestionName, Questions, SessionPlace, WorkerId } from './messages.ts';
+import { passLink, socketPathOf, takeLinks } from './worker-links.ts';
+
+/** Below the time that a client is held. It has the time in which an exit returns after its worker died. */
+const CALL_LIMIT_MS = 7_000;
+
+export interface WorkerNodeOptions {
+  readonly id: WorkerId;
+  /** Of the workers' sockets. */
+  readonly directory: string;
+  /** As of Channel, to the hub. */
+  readonly post: (envelope: Envelope) => void;
+  readonly onClose: (graceMs: number) => void;
+  readonly onReload: () => void;
+  /** What this worker serves, for the hub. */
+  readonly report: (of: string) => Promise<unknown>;
+  readonly logger: Logger;
+}
+
+/** Why a link is passed. */
+type Purpose =
+  | { readonly for: 'call'; readonly exit: string; readonly token: string }
+  | { readonly for: 'session'; readonly session: PassedSession };
+
+export class WorkerNode implements Rendezvous, SessionPlaces, ChannelHandler {
+  readonly hasOthers = true;
+  readonly tokenPrefix: string;
+  private readonly channel: Channel;
+  private readonly exits = new Map<string, WorkerId>();
+  /** What exits of other workers announced, for a handler that comes later. */
+  private readonly keys = new Map<string, readonly string[]>();
+  private workers: ReadonlySet<WorkerId> = new Set();
+  private handler: RendezvousHandler | undefined;
+  private onPassed: ((session: PassedSession, link: MessageLink) => void) | undefined;
+  private load: SharedLoad | undefined;
+  private server: Server | undefined;
+
+  constructor(private readonly options: WorkerNodeOptions) {
+    this.tokenPrefix = options.id;
+    this.channel = new Channel(options.post, this);
+  }
+
+  /** Takes links of other workers from now on. */
+  async start(): Promise<void> {
+    const { directory, id, logger } = this.options;
+    const onLink = (link: MessageLink, purpose: unknown): void => this.take(link, purpose as Purpose);
+    this.server = await takeLinks(socketPathOf(directory, id), onLink, logger);
+    this.channel.note({ note: 'started' });
+  }
+
+  stop(): void {
+    this.server?.close();
+    this.channel.close();
+  }
+
+  receive(envelope: Envelope): void {
+    this.channel.receive(envelope);
+  }
+
+  ready(ready: unknown): void {
+    this.channel.note({ note: 'ready', ready });
+  }
+
+  /** Its links and failures are told to the others, and theirs to it. */
+  shareLoad(load: SharedLoad): void {
+    this.load = load;
+    load.onChange = (mine) => this.channel.note({ note: 'load', load: mine });
+  }
+
+  /** May a ticket with that nonce, hex, be used? True once in all workers. */
+  async claim(nonce: string): Promise<boolean> {
+    return (await this.channel.ask('claim', { nonce })) ?? false;
+  }
+
+  // ── Rendezvous ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  setHandler(handler: RendezvousHandler): void {
+    this.handler = handler;
+    for (const [exit, keys] of this.keys) handler.handleKeys(exit, keys);
+  }
+
+  announce(exit: string): () => void {
+    this.channel.note({ note: 'exit', exit, worker: this.options.id });
+    return () => this.channel.note({ note: 'exit', exit, worker: undefined });
+  }
+
+  isElsewhere(exit: string): boolean {
+    const at = this.exits.get(exit);
+    return at !== undefined && at !== this.options.id;
+  }
+
+  shareKeys(exit: string, keys: readonly string[]): void {
+    this.channel.note({ note: 'keys', exit, keys });
+  }
+
+  async call(exit: string, token: string): Promise<CallOutcome> {
+    return (await this.channel.ask('call', { exit, token }, CALL_LIMIT_MS)) ?? 'unreachable';
+  }
+
+  isOthers(token: string): boolean {
+    const worker = token.slice(0, this.tokenPrefix.length);
+    return worker !== this.options.id && this.workers.has(worker);
+  }
+
+  passAnswer(exit: string, token: string, link: MessageLink): void {
+    this.pass(token.slice(0, this.tokenPrefix.length), link, { for: 'call', exit, token });
+  }
+
+  // ── SessionPlaces ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  setSessionHandler(onPassed: (session: PassedSession, link: MessageLink) => void): void {
+    this.onPassed = onPassed;
+  }
+
+  async place(session: string, peer: string, limits: { most: number; together: boolean }): Promise<SessionPlace> {
+    // Without an answer nobody knows how many there are: the next attempt will.
+    return (await this.channel.ask('place', { session, peer, ...limits })) ?? 'too-many-sessions';
+  }
+
+  async find(session: string): Promise<WorkerId | undefined> {
+    const worker = await this.channel.ask('find', { session });
+    return worker === this.options.id ? undefined : worker;
+  }
+
+  handleOver(session: string): void {
+    this.channel.note({ note: 'over', session });
+  }
+
+  passSession(worker: WorkerId, session: PassedSession, link: MessageLink): void {
+    this.pass(worker, link, { for: 'session', session });
+  }
+
+  // ── of the hub and of other workers ────────────────────────────────────────────────────────────────────────────────
+
+  handleNote(note: Note): void {
+    switch (note.note) {
+      case 'exit':
+        if (note.worker === undefined) this.exits.delete(note.exit);
+        else this.exits.set(note.exit, note.worker);
+        return;
+      case 'replaced':
+        return this.handler?.handleReplaced(note.exit);
+      case 'keys':
+        this.keys.set(note.exit, note.keys);
+        return this.handler?.handleKeys(note.exit, note.keys);
+      case 'load':
+        return this.load?.handleOthers(note.load);
+      case 'workers':
+        this.workers = new Set(note.workers);
+        return;
+      case 'close':
+        return this.options.onClose(note.graceMs);
+      case 'reload':
+        return this.options.onReload();
+      case 'started':
+      case 'over':
+      case 'ready':
+        // Only workers say that.
+        return;
+    }
+  }
+
+  handleQuestion<Name extends QuestionName>(
+    name: Name,
+    ask: Questions[Name]['ask'],
+  ): Promise<Questions[Name]['answer']> | undefined {
+    if (name === 'call') return Promise.resolve(this.answerCall(ask as Questions['call']['ask']));
+    if (name === 'report') return this.options.report((ask as Questions['report']['ask']).of);
+    return undefined;
+  }
+
+  private answerCall({ exit, token }: Questions['call']['ask']): CallOutcome {
+    return this.handler?.handleCall(exit, { token }) ?? 'absent';
+  }
+
+  private pass(worker: WorkerId, link: MessageLink, purpose: Purpose): void {
+    const { remote, maxMessageBytes } = link;
+    passLink(socketPathOf(this.options.directory, worker), link, { remote, maxMessageBytes, purpose: { ...purpose } });
+  }
+
+  private take(link: MessageLink, purpose: Purpose): void {
+    if (purpose.for === 'session' && this.onPassed !== undefined) this.onPassed(purpose.session, link);
+    else if (purpose.for === 'call' && this.handler !== undefined)
+      this.handler.handleAnswer(purpose.exit, purpose.token, link);
+    else link.abort();
+  }
+}

@@ -1,0 +1,161 @@
+import { describe, expect, it } from 'vitest';
+import { Channel } from '../../src/workers/channel.ts';
+import { Hub } from '../../src/workers/hub.ts';
+import type { Envelope, Note, QuestionName, Questions } from '../../src/workers/messages.ts';
+import { VirtualClock } from '../support/time/virtual-clock.ts';
+
+/** A worker's end of its channel, which only writes down what it hears. */
+class Heard {
+  readonly notes: Note[] = [];
+  readonly calls: string[] = [];
+  readonly channel: Channel;
+  private readonly toHub: (envelope: Envelope) => void;
+
+  constructor(
+    readonly hub: Hub,
+    readonly id: string,
+    clock: VirtualClock,
+  ) {
+    this.toHub = hub.add(id, (envelope) => queueMicrotask(() => this.channel.receive(envelope)));
+    const handler = {
+      handleNote: (note: Note) => void this.notes.push(note),
+      handleQuestion: <Name extends QuestionName>(name: Name, ask: Questions[Name]['ask']) => {
+        if (name !== 'call') return undefined;
+        this.calls.push((ask as Questions['call']['ask']).token);
+        return Promise.resolve('called') as Promise<Questions[Name]['answer']>;
+      },
+    };
+    this.channel = new Channel((envelope) => queueMicrotask(() => this.toHub(envelope)), handler, clock);
+    this.channel.note({ note: 'started' });
+  }
+
+  of<Name extends Note['note']>(name: Name): Extract<Note, { readonly note: Name }>[] {
+    return this.notes.filter((note): note is Extract<Note, { readonly note: Name }> => note.note === name);
+  }
+}
+
+function setUp() {
+  const clock = new VirtualClock();
+  const hub = new Hub({ onReady: () => {} }, clock);
+  const [one, two] = [new Heard(hub, '0001', clock), new Heard(hub, '0101', clock)];
+  return { clock, hub, one, two, settle: () => clock.advance(1) };
+}
+
+const PEER = { peer: 'alice', most: 2, together: false };
+
+describe('the hub of workers', () => {
+  it('a worker that starts hears who is there, which exits there are, and what they announced', async () => {
+    const { clock, hub, one, settle } = setUp();
+    one.channel.note({ note: 'exit', exit: 'home', worker: '0001' });
+    one.channel.note({ note: 'keys', exit: 'home', keys: ['k'] });
+    await settle();
+    const three = new Heard(hub, '0201', clock);
+    await settle();
+    expect(three.of('exit')).toEqual([{ note: 'exit', exit: 'home', worker: '0001' }]);
+    expect(three.of('keys')).toEqual([{ note: 'keys', exit: 'home', keys: ['k'] }]);
+    expect(three.of('workers').at(-1)?.workers).toEqual(['0001', '0101', '0201']);
+  });
+
+  it('a call goes to the worker that has the exit, and is absent at once where none has it', async () => {
+    const { one, two, settle } = setUp();
+    expect(await one.channel.ask('call', { exit: 'home', token: 'a' })).toBe('absent');
+    two.channel.note({ note: 'exit', exit: 'home', worker: '0101' });
+    await settle();
+    expect(await one.channel.ask('call', { exit: 'home', token: 'b' })).toBe('called');
+    expect(two.calls).toEqual(['b']);
+  });
+
+  it('a call for the exit of a worker that died waits until it registers again, for 3 s at most', async () => {
+    const { clock, hub, one, two, settle } = setUp();
+    two.channel.note({ note: 'exit', exit: 'home', worker: '0101' });
+    await settle();
+    hub.remove('0101');
+    const outcomes: unknown[] = [];
+    void one.channel.ask('call', { exit: 'home', token: 'a' }).then((outcome) => outcomes.push(outcome));
+    await clock.advance(2_900);
+    expect(outcomes).toEqual([]);
+    one.channel.note({ note: 'exit', exit: 'home', worker: '0001' });
+    await settle();
+    expect(outcomes).toEqual(['called']);
+    hub.remove('0001');
+    const three = new Heard(hub, '0002', clock);
+    void three.channel.ask('call', { exit: 'home', token: 'b' }).then((outcome) => outcomes.push(outcome));
+    await clock.advance(3_100);
+    expect(outcomes).toEqual(['called', 'absent']);
+  });
+
+  it('a call to a worker that answers nothing is unreachable after 5 s', async () => {
+    const { clock, hub, one, settle } = setUp();
+    const receive = hub.add('0201', () => {});
+    receive({ note: 'exit', exit: 'home', worker: '0201' });
+    await settle();
+    const asked = one.channel.ask('call', { exit: 'home', token: 'a' }, 9_000);
+    await clock.advance(5_100);
+    expect(await asked).toBe('unreachable');
+  });
+
+  it('a newer exit of a name replaces the one at another worker', async () => {
+    const { one, two, settle } = setUp();
+    one.channel.note({ note: 'exit', exit: 'home', worker: '0001' });
+    await settle();
+    two.channel.note({ note: 'exit', exit: 'home', worker: '0101' });
+    await settle();
+    expect(one.of('replaced')).toEqual([{ note: 'replaced', exit: 'home' }]);
+    // What it withdraws now is not there any more.
+    one.channel.note({ note: 'exit', exit: 'home', worker: undefined });
+    await settle();
+    expect(one.of('exit').at(-1)?.worker).toBe('0101');
+  });
+
+  it('a ticket can be used once, whichever workers ask', async () => {
+    const { one, two } = setUp();
+    const nonce = 'ab'.repeat(24);
+    const answers = await Promise.all([one, two, one].map(({ channel }) => channel.ask('claim', { nonce })));
+    expect(answers.filter((isFirst) => isFirst)).toHaveLength(1);
+    expect(await two.channel.ask('claim', { nonce: 'cd'.repeat(24) })).toBe(true);
+  });
+
+  it('a peer has no more sessions in all workers together than it may have', async () => {
+    const { hub, one, two, settle } = setUp();
+    expect(await one.channel.ask('place', { session: 'a', ...PEER })).toBe('here');
+    expect(await two.channel.ask('place', { session: 'b', ...PEER })).toBe('here');
+    expect(await two.channel.ask('place', { session: 'c', ...PEER })).toBe('too-many-sessions');
+    one.channel.note({ note: 'over', session: 'a' });
+    await settle();
+    expect(await two.channel.ask('place', { session: 'c', ...PEER })).toBe('here');
+    // Those of a worker that died are over.
+    hub.remove('0101');
+    expect(await one.channel.ask('place', { session: 'd', ...PEER })).toBe('here');
+  });
+
+  it('sessions of a peer that share a rate are all in one worker', async () => {
+    const { one, two } = setUp();
+    const together = { ...PEER, most: 8, together: true };
+    expect(await one.channel.ask('place', { session: 'a', ...together })).toBe('here');
+    expect(await two.channel.ask('place', { session: 'b', ...together })).toBe('0001');
+    expect(await one.channel.ask('place', { session: 'b', ...together })).toBe('here');
+    expect(await two.channel.ask('place', { session: 'c', ...together, peer: 'bob' })).toBe('here');
+  });
+
+  it('a session is found wherever it is, until it is over', async () => {
+    const { one, two, settle } = setUp();
+    await one.channel.ask('place', { session: 'a', ...PEER });
+    expect(await two.channel.ask('find', { session: 'a' })).toBe('0001');
+    one.channel.note({ note: 'over', session: 'a' });
+    await settle();
+    expect(await two.channel.ask('find', { session: 'a' })).toBeUndefined();
+  });
+
+  it('each worker hears how many links the others have, also after one has died', async () => {
+    const { hub, one, two, settle } = setUp();
+    one.channel.note({ note: 'load', load: { links: 5, failures: { '192.0.2.1': 3 }, cleared: [] } });
+    await settle();
+    expect(two.of('load').at(-1)?.load).toEqual({ links: 5, failures: { '192.0.2.1': 3 }, cleared: [] });
+    two.channel.note({ note: 'load', load: { links: 7, failures: {}, cleared: [] } });
+    await settle();
+    expect(one.of('load').at(-1)?.load.links).toBe(7);
+    hub.remove('0101');
+    await settle();
+    expect(one.of('load').at(-1)?.load.links).toBe(0);
+  });
+});
