@@ -109,6 +109,9 @@ export class WorkerNode implements Rendezvous, SessionPlaces, ChannelHandler {
     return (await this.channel.ask('call', { exit, token }, CALL_LIMIT_MS)) ?? 'unreachable';
   }
 
+  /** All workers have one URL. */
+  noteUnreached(): void {}
+
   isOthers(token: string): boolean {
     const worker = token.slice(0, this.tokenPrefix.length);
     return worker !== this.options.id && this.workers.has(worker);
