@@ -1,4 +1,5 @@
 /** What makes a process one of several nodes of a relay. In one process there is none of it. */
+import type { OtherNodes } from '../relay/other-nodes.ts';
 import type { Rendezvous } from '../relay/rendezvous.ts';
 import type { SharedLoad } from '../relay/shared-load.ts';
 import type { SessionPlaces } from '../tunnel/session/session-places.ts';
@@ -13,6 +14,6 @@ export interface RelayNode {
   readonly instance?: string | undefined;
   /** Nodes on that port. */
   readonly count: number;
-  /** As of RequestRouterOptions. */
-  claim(nonce: string): Promise<boolean>;
+  /** What the gate asks of nodes on that port. */
+  readonly others?: OtherNodes | undefined;
 }

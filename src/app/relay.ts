@@ -407,7 +407,7 @@ class RunningRelay {
       ...this.options.site,
       ...(this.acme && { challenges: this.acme.challenges }),
       ...(admin && { admin }),
-      ...(node && { claim: (nonce: string) => node.claim(nonce), sharedLoad: node.load }),
+      ...(node && { others: node.others, sharedLoad: node.load }),
       limits: frontLimits(this.files.serving.limits, this.options, node),
     };
   }

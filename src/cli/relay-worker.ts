@@ -42,8 +42,7 @@ async function serve(start: WorkerStart, options: RelayCommand, output: Output, 
   });
   process.on('message', (envelope: Envelope) => node.receive(envelope));
   await node.start();
-  const claim = (nonce: string) => node.claim(nonce);
-  const relayNode: RelayNode = { rendezvous: node, places: node, load, instance, count, claim };
+  const relayNode: RelayNode = { rendezvous: node, places: node, others: node, load, instance, count };
   const { admin: _ofTheParent, ...relayOptions } = relayOptionsOf(options, passed);
   const relay = await startNode({ ...relayOptions, logger: output.logger }, relayNode);
   node.shareLoad(load);

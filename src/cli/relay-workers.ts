@@ -25,9 +25,8 @@ export async function runWorkers(
 ): Promise<NodeJS.Signals> {
   for (const warning of settled.warnings) output.logger.warn({}, warning);
   const workers = new WorkerProcesses({
-    count,
-    passed: passedSockets(process.env, process.pid),
-    logger: output.logger,
+    ...{ count, passed: passedSockets(process.env, process.pid), logger: output.logger },
+    onChange: (worker, state) => output.event({ event: 'worker', worker, state }),
   });
   const signalled = firstSignal(() => workers.close(0), output);
   const facts = (await workers.start()) as RelayFacts;

@@ -49,6 +49,13 @@ export interface HttpLinksOptions {
   readonly mostLinks: number;
   /** The connection carries a request of a link: it is no stranger's. */
   readonly onCarrying: (socket: Socket) => void;
+  /** Requests of a link are for this process from now on, or not any more. */
+  readonly onKnown?: ((id: bigint, isKnown: boolean) => void) | undefined;
+}
+
+/** Which link the last segment of a path may be a request of; undefined for what cannot be one. */
+export function linkIdIn(segment: string): bigint | undefined {
+  return decodeSegment(segment)?.id;
 }
 
 export class HttpLinks {
@@ -89,6 +96,7 @@ export class HttpLinks {
     const link = new HttpServerLink({ remote, clock, memory: this.memory, onOver: () => this.handleOver(id, onOver) });
     entry.link = link;
     this.entries.set(id, entry);
+    this.options.onKnown?.(id, true);
     this.carry(request.socket, entry);
     link.open(response);
     return link;
@@ -165,5 +173,6 @@ export class HttpLinks {
     this.options.clock.clearTimeout(this.ended.get(id));
     this.ended.delete(id);
     this.entries.delete(id);
+    this.options.onKnown?.(id, false);
   }
 }

@@ -10,8 +10,9 @@ import { WebSocketAcceptor } from '../transport/websocket/websocket-accept.ts';
 import { afterResponses, type Decoy, noteResponse, notFoundDecoy, respond, respondUnreadable } from './decoy.ts';
 import { Draining, refuse } from './draining.ts';
 import { type Admitted, Gate, type GateDecision, type Refused, type Tickets, type UpgradeRequest } from './gate.ts';
-import { type FoundRequest, HttpLinks } from './http-links.ts';
+import { type FoundRequest, HttpLinks, linkIdIn } from './http-links.ts';
 import { limitBody } from './late-body.ts';
+import type { OtherNodes } from './other-nodes.ts';
 import { PendingSockets, type Treatment } from './pending-sockets.ts';
 import { ClientAddresses, formatRemote } from './proxies/client-addresses.ts';
 import { TrustedProxies } from './proxies/trusted-proxies.ts';
@@ -59,8 +60,8 @@ export interface RequestRouterOptions {
   readonly logger: Logger;
   /** Counts requests that become no links, by reason. */
   readonly refusals?: Tally;
-  /** Whether a ticket with that nonce, hex, was used at none of the other nodes. Default: there are none. */
-  readonly claim?: ((nonce: string) => Promise<boolean>) | undefined;
+  /** Those on the same port. Default: there are none. */
+  readonly others?: OtherNodes | undefined;
   /** What limits by address and the limit on links have in common with other nodes. Default: there are none. */
   readonly sharedLoad?: SharedLoad | undefined;
   /** Instead of `sourceOf`: what the limits by address go by; undefined is exempt. */
@@ -118,7 +119,9 @@ export class RequestRouter {
     const trackedSourceOf = (address: string | undefined) => (this.perSource === 0 ? undefined : usual(address));
     this.sources = new SourceTracker(trackedSourceOf, logger, clock, options.sharedLoad);
     const onCarrying = (socket: Socket): void => this.keepApart(socket);
-    this.httpLinks = new HttpLinks({ clock, mostLinks: limits.links, onCarrying });
+    const onKnown = (id: bigint, isKnown: boolean): void => options.others?.noteHttpLink(id, isKnown);
+    this.httpLinks = new HttpLinks({ clock, mostLinks: limits.links, onCarrying, onKnown });
+    options.others?.setRequestHandler((request, response) => this.serveForwarded(request, response));
     this.isSettled = settled === undefined;
     void settled?.then(() => {
       this.isSettled = true;
@@ -164,7 +167,7 @@ export class RequestRouter {
     );
     upgrades.attach(server, (request) => !this.draining.isOn && isForWebSocket(this.decide(request)));
     server.on('request', (request, response) => this.handleRequest(request, response));
-    const claims = new UpgradeClaims(server, serve, this.options.claim);
+    const claims = new UpgradeClaims(server, serve, this.options.others);
     server.on('upgrade', (request, socket, head) =>
       afterResponses(request.socket, () =>
         claims.settle(request, socket, head, this.gate.nonceIn(request), () =>
@@ -210,6 +213,8 @@ export class RequestRouter {
     if (ticket !== undefined && !this.mayBeKnown(ticket)) return this.noteUnknown(head, socket);
     const found = this.findLink(head);
     if (found !== undefined) return { take: (rest) => this.serveTaken(found, head, socket, rest) };
+    if (this.nodeOf(head) !== undefined)
+      return { take: (rest) => this.taken.serve(socket, head, rest, (...each) => void this.forward(...each)) };
     const decision = this.gate.check(head, this.clock.wallTime(), this.linksFree <= 0);
     const { admitted } = decision;
     if (admitted?.httpLink !== undefined) {
@@ -239,7 +244,8 @@ export class RequestRouter {
   }
 
   private mayBeKnown(ticket: string): boolean {
-    return this.gate.mayAdmit(ticket, this.clock.wallTime()) || this.httpLinks.knowsId(ticket);
+    if (this.gate.mayAdmit(ticket, this.clock.wallTime()) || this.httpLinks.knowsId(ticket)) return true;
+    return this.nodeOfSegment(ticket) !== undefined;
   }
 
   /** It cannot be admitted, but may be of a peer whose clock is wrong: the gate looks at it after the answer. */
@@ -277,6 +283,34 @@ export class RequestRouter {
   private findLink(request: Pick<IncomingMessage, 'method' | 'url' | 'httpVersion' | 'headers'>) {
     const segment = this.gate.segmentOf(request);
     return segment === undefined ? undefined : this.httpLinks.find(segment, request.headers);
+  }
+
+  /** The other node that has the link of which this may be a request. */
+  private nodeOf(request: UpgradeRequest): string | undefined {
+    const segment = this.options.others && this.gate.segmentOf(request);
+    return segment === undefined ? undefined : this.nodeOfSegment(segment);
+  }
+
+  private nodeOfSegment(segment: string): string | undefined {
+    const { others } = this.options;
+    const id = others && linkIdIn(segment);
+    return id === undefined ? undefined : others?.nodeOfHttpLink(id);
+  }
+
+  /** False: it is no request of another node's link. */
+  private forward(request: IncomingMessage, response: ServerResponse): boolean {
+    const node = this.nodeOf(request);
+    if (node === undefined) return false;
+    this.options.others?.forward(node, request, response, () => this.keepApart(request.socket));
+    return true;
+  }
+
+  /** Of another node, which has asked. If it is none of a link, its client gets what strangers get. */
+  private serveForwarded(request: IncomingMessage, response: ServerResponse): void {
+    const found = this.findLink(request);
+    if (found !== undefined && this.httpLinks.serve(found, request, response)) return;
+    this.refusals.note({ admitted: undefined, reason: 'unknown' }, undefined, this.clock.now());
+    respond(request, response, this.decoy);
   }
 
   /** It carries a request of a link: it is neither a pending connection nor a visitor's. */
@@ -333,6 +367,7 @@ export class RequestRouter {
   private handleRequest(request: IncomingMessage, response: ServerResponse): void {
     const found = this.findLink(request);
     if (found !== undefined && this.httpLinks.serve(found, request, response)) return noteResponse(request, response);
+    if (found === undefined && this.forward(request, response)) return noteResponse(request, response);
     if (this.draining.isOn) return refuse(request.socket);
     const decision = this.decide(request);
     const { admitted } = decision;
@@ -347,10 +382,10 @@ export class RequestRouter {
 
   /** Whether no other node has used the ticket of a request that was admitted here; calls back at once if alone. */
   private claimOf(request: UpgradeRequest, act: (isFirst: boolean) => void): void {
-    const { claim } = this.options;
-    const nonce = claim && this.gate.nonceIn(request);
-    if (claim === undefined || nonce === undefined) act(true);
-    else void claim(nonce).then(act);
+    const { others } = this.options;
+    const nonce = others && this.gate.nonceIn(request);
+    if (others === undefined || nonce === undefined) act(true);
+    else void others.claim(nonce).then(act);
   }
 
   private rejectAny(request: IncomingMessage, response: ServerResponse, decision: GateDecision): void {

@@ -7,27 +7,27 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
+import type { OtherNodes } from './other-nodes.ts';
 
 type ConnectionListener = (this: unknown, socket: Duplex) => void;
 
 export class UpgradeClaims {
   /**
    * @param listeners with which `server` itself serves a connection
-   * @param claim as of RequestRouterOptions
    */
   constructor(
     private readonly server: Server,
     private readonly listeners: readonly unknown[],
-    private readonly claim: ((nonce: string) => Promise<boolean>) | undefined,
+    private readonly others: Pick<OtherNodes, 'claim'> | undefined,
   ) {}
 
   /** Calls back once nobody else has used the ticket; at once where there is nobody else. */
   settle(request: IncomingMessage, socket: Duplex, head: Buffer, nonce: string | undefined, act: () => void): void {
-    if (this.claim === undefined || nonce === undefined) return act();
+    if (this.others === undefined || nonce === undefined) return act();
     // Node does not listen to an upgraded socket any more.
     const ignore = (): void => {};
     socket.on('error', ignore);
-    void this.claim(nonce).then((isFirst) => {
+    void this.others.claim(nonce).then((isFirst) => {
       socket.off('error', ignore);
       if (socket.destroyed) return;
       if (isFirst) act();

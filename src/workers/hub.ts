@@ -36,6 +36,7 @@ export class Hub {
   private readonly workers = new Map<WorkerId, Worker>();
   private readonly exits = new Map<string, Worker>();
   private readonly keys = new Map<string, readonly string[]>();
+  private readonly httpLinks = new Map<string, Worker>();
   private readonly sessions = new Map<string, Session>();
   /** Exits that are expected back, and who waits for each. */
   private readonly returning = new Map<string, { readonly waiting: Set<() => void>; readonly limit: Timer }>();
@@ -66,6 +67,7 @@ export class Hub {
     this.workers.delete(id);
     gone.channel.close();
     for (const [session, { worker }] of this.sessions) if (worker === gone) this.sessions.delete(session);
+    for (const [id, worker] of this.httpLinks) if (worker === gone) this.endHttpLink(id);
     for (const [exit, worker] of this.exits) if (worker === gone) this.expectBack(exit);
     this.tellWorkers();
     this.tellLoad({ links: 0, failures: {}, cleared: [] });
@@ -99,6 +101,10 @@ export class Hub {
       case 'keys':
         this.keys.set(note.exit, note.keys);
         return this.tellOthers(worker, note);
+      case 'http-link':
+        if (note.worker === undefined) this.httpLinks.delete(note.id);
+        else this.httpLinks.set(note.id, worker);
+        return this.tellOthers(worker, note);
       case 'over':
         return this.endSession(worker, note.session);
       case 'load':
@@ -120,8 +126,14 @@ export class Hub {
     worker.hasStarted = true;
     for (const [exit, keys] of this.keys) channel.note({ note: 'keys', exit, keys });
     for (const [exit, { id: at }] of this.exits) channel.note({ note: 'exit', exit, worker: at });
+    for (const [id, { id: at }] of this.httpLinks) channel.note({ note: 'http-link', id, worker: at });
     this.tellWorkers();
     this.tellLoad({ links: 0, failures: {}, cleared: [] });
+  }
+
+  private endHttpLink(id: string): void {
+    this.httpLinks.delete(id);
+    this.tell({ note: 'http-link', id, worker: undefined });
   }
 
   private handleQuestion<Name extends QuestionName>(

@@ -50,6 +50,8 @@ export type Note =
   | { readonly note: 'replaced'; readonly exit: string }
   /** What that exit announced. */
   | { readonly note: 'keys'; readonly exit: string; readonly keys: readonly string[] }
+  /** An HTTP link, by its id in hex: at which worker it is, if at any. Both ways. */
+  | { readonly note: 'http-link'; readonly id: string; readonly worker: WorkerId | undefined }
   /** From a worker: the session is over. */
   | { readonly note: 'over'; readonly session: string }
   /** From a worker: its own. To a worker: of all others together; `links` are those of now. */

@@ -23,6 +23,8 @@ const KILL_MS = 5_000;
 
 export interface WorkerProcessesOptions {
   readonly count: number;
+  /** Worker number so and so serves, or has died. */
+  readonly onChange: (worker: number, state: 'serving' | 'died') => void;
   /** Listening sockets of this process, for workers to use. */
   readonly passed: readonly { readonly fd: number; readonly name: string }[];
   readonly logger: Logger;
@@ -57,6 +59,7 @@ export class WorkerProcesses {
       onReady: (worker, ready) => {
         this.ready.add(worker);
         this.onReady(worker, ready);
+        options.onChange(Number.parseInt(worker.slice(0, 2), 16), 'serving');
       },
     });
     const blank = {
@@ -166,10 +169,11 @@ export class WorkerProcesses {
       if (this.slots.every(({ worker }) => worker === undefined)) this.onEmpty();
       return;
     }
+    this.options.onChange(slot.number, 'died');
     const isSoon = this.clock.now() - slot.startedAt < SOON_MS;
     const waitMs = isSoon ? slot.pauseMs : 0;
     slot.pauseMs = isSoon ? Math.min(2 * slot.pauseMs, LONGEST_PAUSE_MS) : FIRST_PAUSE_MS;
-    this.options.logger.error(
+    this.options.logger.warn(
       { worker: slot.number, code, signal, waitMs },
       'a worker has died; another takes its place',
     );

@@ -3,7 +3,7 @@
  * back-pressure and its end are those of any link. The socket is in a directory that only the user of the relay can
  * enter. Knows neither what the messages are nor why they are passed.
  */
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { Logger } from '../observability/logger.ts';
 import { splice } from '../relay/splice.ts';
@@ -26,14 +26,22 @@ export function socketPathOf(directory: string, worker: WorkerId): string {
   return join(directory, `${worker}.sock`);
 }
 
-/** Takes links of other workers. @param onLink must set the link's handler in its turn */
-export async function takeLinks(
+export interface TakenHandler {
+  /** Must set the link's handler in its turn. */
+  onLink(link: MessageLink, purpose: PassedFacts['purpose']): void;
+  /** Of an HTTP link, whose connection another worker has. */
+  onRequest(request: IncomingMessage, response: ServerResponse): void;
+}
+
+/** Takes links, and requests of HTTP links, from other workers. */
+export async function takeFromWorkers(
   path: string,
-  onLink: (link: MessageLink, purpose: PassedFacts['purpose']) => void,
+  { onLink, onRequest }: TakenHandler,
   logger: Logger,
 ): Promise<Server> {
   const acceptor = new WebSocketAcceptor();
-  const server = createServer((_request, response) => void response.writeHead(404).end());
+  // Another worker has limits for its client, and answers may take long.
+  const server = createServer({ requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 0 }, onRequest);
   server.on('upgrade', (request, socket, head) => {
     const facts = factsIn(request);
     if (facts === undefined) return void socket.destroy();

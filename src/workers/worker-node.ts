@@ -3,15 +3,17 @@
  * which are tickets that were used, places of sessions, and the load of all. Owns no link for longer than it takes to
  * pass it.
  */
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Logger } from '../observability/logger.ts';
+import type { OtherNodes } from '../relay/other-nodes.ts';
 import type { CallOutcome, Rendezvous, RendezvousHandler } from '../relay/rendezvous.ts';
 import type { SharedLoad } from '../relay/shared-load.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import type { PassedSession, SessionPlaces } from '../tunnel/session/session-places.ts';
 import { Channel, type ChannelHandler } from './channel.ts';
 import type { Envelope, Note, QuestionName, Questions, SessionPlace, WorkerId } from './messages.ts';
-import { passLink, socketPathOf, takeLinks } from './worker-links.ts';
+import { passLink, socketPathOf, takeFromWorkers } from './worker-links.ts';
+import { forwardRequest } from './worker-requests.ts';
 
 /** Below the time that a client is held. It has the time in which an exit returns after its worker died. */
 const CALL_LIMIT_MS = 7_000;
@@ -34,16 +36,18 @@ type Purpose =
   | { readonly for: 'call'; readonly exit: string; readonly token: string }
   | { readonly for: 'session'; readonly session: PassedSession };
 
-export class WorkerNode implements Rendezvous, SessionPlaces, ChannelHandler {
+export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, ChannelHandler {
   readonly hasOthers = true;
   readonly tokenPrefix: string;
   private readonly channel: Channel;
   private readonly exits = new Map<string, WorkerId>();
   /** What exits of other workers announced, for a handler that comes later. */
   private readonly keys = new Map<string, readonly string[]>();
+  private readonly httpLinks = new Map<string, WorkerId>();
   private workers: ReadonlySet<WorkerId> = new Set();
   private handler: RendezvousHandler | undefined;
   private onPassed: ((session: PassedSession, link: MessageLink) => void) | undefined;
+  private onRequest: ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
   private load: SharedLoad | undefined;
   private server: Server | undefined;
 
@@ -56,7 +60,11 @@ export class WorkerNode implements Rendezvous, SessionPlaces, ChannelHandler {
   async start(): Promise<void> {
     const { directory, id, logger } = this.options;
     const onLink = (link: MessageLink, purpose: unknown): void => this.take(link, purpose as Purpose);
-    this.server = await takeLinks(socketPathOf(directory, id), onLink, logger);
+    const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+      if (this.onRequest === undefined) request.socket.destroy();
+      else this.onRequest(request, response);
+    };
+    this.server = await takeFromWorkers(socketPathOf(directory, id), { onLink, onRequest }, logger);
     this.channel.note({ note: 'started' });
   }
 
@@ -79,9 +87,26 @@ export class WorkerNode implements Rendezvous, SessionPlaces, ChannelHandler {
     load.onChange = (mine) => this.channel.note({ note: 'load', load: mine });
   }
 
-  /** May a ticket with that nonce, hex, be used? True once in all workers. */
+  // ── OtherNodes ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
   async claim(nonce: string): Promise<boolean> {
     return (await this.channel.ask('claim', { nonce })) ?? false;
+  }
+
+  noteHttpLink(id: bigint, isKnown: boolean): void {
+    this.channel.note({ note: 'http-link', id: hexOf(id), worker: isKnown ? this.options.id : undefined });
+  }
+
+  nodeOfHttpLink(id: bigint): WorkerId | undefined {
+    return this.httpLinks.size === 0 ? undefined : this.httpLinks.get(hexOf(id));
+  }
+
+  forward(worker: WorkerId, request: IncomingMessage, response: ServerResponse, onTaken: () => void): void {
+    forwardRequest(socketPathOf(this.options.directory, worker), request, response, onTaken);
+  }
+
+  setRequestHandler(handle: (request: IncomingMessage, response: ServerResponse) => void): void {
+    this.onRequest = handle;
   }
 
   // ── Rendezvous ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,6 +183,10 @@ export class WorkerNode implements Rendezvous, SessionPlaces, ChannelHandler {
       case 'keys':
         this.keys.set(note.exit, note.keys);
         return this.handler?.handleKeys(note.exit, note.keys);
+      case 'http-link':
+        if (note.worker === undefined) this.httpLinks.delete(note.id);
+        else this.httpLinks.set(note.id, note.worker);
+        return;
       case 'load':
         return this.load?.handleOthers(note.load);
       case 'workers':
@@ -199,4 +228,8 @@ export class WorkerNode implements Rendezvous, SessionPlaces, ChannelHandler {
       this.handler.handleAnswer(purpose.exit, purpose.token, link);
     else link.abort();
   }
+}
+
+function hexOf(id: bigint): string {
+  return id.toString(16).padStart(16, '0');
 }

@@ -13,7 +13,7 @@ import {
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { Hub } from '../../src/workers/hub.ts';
 import type { Envelope } from '../../src/workers/messages.ts';
-import { passLink, takeLinks } from '../../src/workers/worker-links.ts';
+import { passLink, takeFromWorkers } from '../../src/workers/worker-links.ts';
 import { WorkerNode } from '../../src/workers/worker-node.ts';
 import { describeLinkCompliance } from '../support/links/link-compliance.ts';
 import { LinkRecorder } from '../support/links/link-recorder.ts';
@@ -32,7 +32,8 @@ describeLinkCompliance('a link that was passed to another worker', async () => {
   const taken = new Promise<MessageLink>((resolve) => {
     take = resolve;
   });
-  const server = await takeLinks(path, (link) => take(link), silentLogger);
+  const handler = { onLink: (link: MessageLink) => take(link), onRequest() {} };
+  const server = await takeFromWorkers(path, handler, silentLogger);
   passLink(path, own, { remote: 'memory', maxMessageBytes: far.maxMessageBytes, purpose: {} });
   return { near: await taken, far, release: () => void server.close() };
 });

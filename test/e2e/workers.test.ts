@@ -1,0 +1,197 @@
+/** A relay of several worker processes, as real processes: what one process does, and what happens when a worker dies. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { echo, tcpServer } from '../support/net/tcp.ts';
+import { PATIENCE } from '../support/patience.ts';
+import { exchange } from '../support/payload.ts';
+import { wstun } from '../support/programs/wstun-process.ts';
+import {
+  invite,
+  type RunningClient,
+  type RunningRelay,
+  startClient,
+  startExit,
+  startRelay,
+} from '../support/programs/wstun-stack.ts';
+import { connectThrough, endOf, take } from '../support/proxy/through-proxy.ts';
+import { until } from '../support/until.ts';
+
+const MIB = 1024 * 1024;
+const TWO = ['--workers', '2'];
+const ALLOW = { allow: ['127.0.0.1'] };
+const BACK_MS = 1_000 * PATIENCE;
+
+/** The processes that this one has started. */
+function childrenOf(pid: number): number[] {
+  const isChild = (each: string): boolean => {
+    try {
+      return readFileSync(`/proc/${each}/stat`, 'latin1')
+        .replace(/^.*\) \S /s, '')
+        .startsWith(`${pid} `);
+    } catch {
+      // It has ended meanwhile.
+      return false;
+    }
+  };
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && isChild(name))
+    .map(Number);
+}
+
+async function startTwoWorkers(args: readonly string[] = []): Promise<RunningRelay> {
+  const relay = await startRelay({ args: [...TWO, ...args] });
+  await bothServe(relay);
+  return relay;
+}
+
+async function bothServe({ process: { events } }: RunningRelay): Promise<void> {
+  const count = (state: string): number =>
+    events.filter((each) => each.event === 'worker' && each.state === state).length;
+  await until(() => count('serving') - count('died') === 2, 20_000);
+}
+
+/** Kills one of the workers. */
+function killOne(relay: RunningRelay): void {
+  const [pid] = childrenOf(relay.process.pid);
+  process.kill(pid ?? 0, 'SIGKILL');
+}
+
+async function expectEcho({ port }: RunningClient, target: number): Promise<void> {
+  const socket = await connectThrough('SOCKS5', port, target);
+  socket.write('moves');
+  expect((await take(socket, 5)).toString()).toBe('moves');
+  socket.destroy();
+}
+
+/** By a control socket, as `wstun status` asks. */
+async function statusOf({ state }: { readonly state: string }): Promise<Record<string, unknown>> {
+  const { stdout } = await wstun(['status', '--json', '--state', state]);
+  return JSON.parse(stdout.trim().split('\n')[0] ?? '{}') as Record<string, unknown>;
+}
+
+describe('a relay of two workers', () => {
+  it('a relay of two workers serves its own exit and named exits, whichever worker each connection comes to', {
+    timeout: 180_000,
+  }, async () => {
+    const target = await tcpServer(echo);
+    const relay = await startTwoWorkers();
+    const exit = await startExit({ invite: await invite(relay, 'home', { role: 'exit' }) });
+    const own = await invite(relay, 'alice', ALLOW);
+    const named = await invite(exit, 'bob', ALLOW);
+    const clients = await Promise.all([own, own, own, named, named, named].map((secret) => startClient(secret)));
+    for (const client of clients) {
+      const { sent, received } = await exchange(await connectThrough('SOCKS5', client.port, target), 2 * MIB, 1);
+      expect(received).toEqual({ bytes: 2 * MIB, hash: sent });
+    }
+    expect(await statusOf(relay)).toMatchObject({ role: 'relay', exits: [{ name: 'home' }], peerCount: 4 });
+  });
+
+  it('a client at a worker gets through HTTP requests that come to the other one, too', {
+    timeout: 120_000,
+  }, async () => {
+    const target = await tcpServer(echo);
+    const relay = await startTwoWorkers();
+    const client = await startClient(await invite(relay, 'alice', ALLOW), { args: ['--transport', 'http'] });
+    const { sent, received } = await exchange(await connectThrough('SOCKS5', client.port, target), 4 * MIB, 1);
+    expect(received).toEqual({ bytes: 4 * MIB, hash: sent });
+  });
+
+  it('when a worker is killed, sessions of a named exit resume within a second and lose no byte', {
+    timeout: 240_000,
+  }, async () => {
+    const target = await tcpServer(echo);
+    const relay = await startTwoWorkers(['--no-exit']);
+    const exit = await startExit({ invite: await invite(relay, 'home', { role: 'exit' }) });
+    const secret = await invite(exit, 'alice', { ...ALLOW, sessions: '16' });
+    const clients = await Promise.all(Array.from({ length: 6 }, () => startClient(secret)));
+    const sockets = await Promise.all(clients.map(({ port }) => connectThrough('SOCKS5', port, target)));
+    for (const round of [0, 1]) {
+      killOne(relay);
+      const since = performance.now();
+      await Promise.all(
+        sockets.map(async (socket) => {
+          socket.write(`still ${round}`);
+          expect((await take(socket, 7)).toString()).toBe(`still ${round}`);
+        }),
+      );
+      expect(performance.now() - since).toBeLessThan(BACK_MS);
+      await until(() => relay.process.events.filter(({ state }) => state === 'died').length === round + 1);
+      await bothServe(relay);
+    }
+    const lost = clients.flatMap(({ process: { events } }) => events.filter(({ event }) => event === 'session-lost'));
+    expect(lost).toEqual([]);
+  });
+
+  it('a session of the relay’s own exit resumes at its worker after its link was cut', {
+    timeout: 120_000,
+  }, async () => {
+    const target = await tcpServer(echo);
+    const relay = await startTwoWorkers();
+    const client = await startClient(await invite(relay, 'alice', ALLOW));
+    const socket = await connectThrough('SOCKS5', client.port, target);
+    for (let round = 0; round < 6; round++) {
+      client.process.signal('SIGHUP');
+      await until(() => (relay.process.stderr.match(/session resumed/g)?.length ?? 0) > round);
+      socket.write(`round ${round}`);
+      expect((await take(socket, 7)).toString()).toBe(`round ${round}`);
+    }
+    // Connections come to the workers in turn, so some of these links came to the other one.
+    expect(client.process.events.filter(({ event }) => event === 'session-lost')).toEqual([]);
+  });
+
+  it('a name has no more sessions in both workers than it may have', { timeout: 120_000 }, async () => {
+    const relay = await startTwoWorkers();
+    const secret = await invite(relay, 'alice', { sessions: '3' });
+    await Promise.all([0, 1, 2].map(() => startClient(secret)));
+    await expect(startClient(secret, { args: ['--once'] })).rejects.toThrow('WSTUN-E');
+  });
+
+  it('keys that are rotated end sessions at both workers, and SIGTERM ends all processes', {
+    timeout: 120_000,
+  }, async () => {
+    const target = await tcpServer(echo);
+    const relay = await startTwoWorkers();
+    const secret = await invite(relay, 'alice', ALLOW);
+    const clients = await Promise.all([0, 1, 2, 3].map(() => startClient(secret)));
+    const ends = clients.map(async ({ port }) => endOf(await connectThrough('SOCKS5', port, target)));
+    expect(await wstun(['keys', 'rotate', '--yes', '--state', relay.state])).toMatchObject({ code: 0 });
+    expect(await Promise.all(ends)).toEqual(['reset', 'reset', 'reset', 'reset']);
+    const renewed = await wstun(['access', 'renew', 'alice', '--yes', '--state', relay.state]);
+    await until(() => (relay.process.stderr.match(/the keys were rotated/g)?.length ?? 0) === 2);
+    await expectEcho(await startClient(renewed.stdout.trim()), target);
+    const workers = childrenOf(relay.process.pid);
+    relay.process.signal('SIGTERM');
+    expect(await relay.process.exited).toBe(0);
+    await until(() => workers.every((pid) => !readdirSync('/proc').includes(String(pid))));
+  });
+
+  it('a relay of two workers that cannot start says why, once, and leaves no process', async () => {
+    const taken = await tcpServer(echo);
+    const { code, stderr } = await wstun(['relay', ...TWO, '--listen', `127.0.0.1:${taken}`, '--state', 'x'], {
+      env: { WSTUN_STATE: '' },
+    });
+    expect({ code, stderr }).toEqual({ code: 69, stderr: expect.stringContaining('WSTUN-E1') });
+    expect(stderr.match(/WSTUN-E/g)).toHaveLength(1);
+  });
+
+  it('a connection is never refused while workers die', { timeout: 120_000 }, async () => {
+    const relay = await startTwoWorkers();
+    const counts = { open: 0, refused: 0 };
+    for (let round = 0; round < 3; round++) {
+      killOne(relay);
+      for (let i = 0; i < 50; i++) {
+        const socket = connect(relay.port, '127.0.0.1');
+        const outcome = await new Promise<'open' | 'refused'>((resolve) => {
+          socket.once('connect', () => resolve('open'));
+          socket.once('error', () => resolve('refused'));
+        });
+        counts[outcome] += 1;
+        socket.destroy();
+      }
+      await until(() => relay.process.events.filter(({ state }) => state === 'died').length === round + 1);
+      await bothServe(relay);
+    }
+    expect(counts).toEqual({ open: 150, refused: 0 });
+  });
+});
