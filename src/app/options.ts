@@ -19,6 +19,7 @@ const isLogger = (value: unknown) => isObject(value) && LOG_METHODS.every((name)
 
 const TEXT: Shape = [isText, 'a text'];
 export const TEXTS: Shape = [areTexts, 'a list of texts'];
+const URLS: Shape = [(value) => isText(value) || areTexts(value), 'a text, or a list of texts'];
 const wholeTo = (max: number): Shape => [(value) => isWhole(value, max), `a whole number from 0 to ${max}`];
 const FLAG: Shape = [(value) => typeof value === 'boolean', 'true or false'];
 const OBJECT: Shape = [isObject, 'an object'];
@@ -64,7 +65,8 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   },
   viaBrowser: [(value) => value === true || (isText(value) && value !== ''), 'true, open, or a program'],
   tether: [(value) => value === true || isHostPort(value), 'true, or a host and a port'],
-  url: [(value) => isText(value) || areTexts(value), 'a text, or a list of texts'],
+  url: URLS,
+  ownUrl: URLS,
   tls: [
     (value) => value === 'self-signed' || (isObject(value) && areTexts([value.certFile, value.keyFile])),
     'self-signed, or the paths certFile and keyFile',

@@ -7,6 +7,7 @@ import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { parseIp } from '../net/ip.ts';
 import { specialRange } from '../net/special-ranges.ts';
 import { readInviteSettings } from '../state/invite-settings.ts';
+import { MAX_OWN_URLS } from '../state/own-urls.ts';
 import { type RememberedUrl, readRelayUrl, saveRelayUrl } from '../state/relay-settings.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import { isAnyAddress, reachableHost } from './own-address.ts';
@@ -47,12 +48,18 @@ export async function settleUrl(dir: StateDir, wishes: UrlWishes, addresses: rea
 
 /** Without those that come twice. @throws WstunError bad-url, bad-option for more than an invite holds */
 export function parseRelayUrls(texts: readonly string[]): readonly string[] {
+  return parseUrls(texts, '--url', MAX_RELAY_URLS);
+}
+
+/** The same of `--own-url`. */
+export function parseOwnUrls(texts: readonly string[]): readonly string[] {
+  return parseUrls(texts, '--own-url', MAX_OWN_URLS);
+}
+
+function parseUrls(texts: readonly string[], option: string, most: number): readonly string[] {
   const urls = [...new Set(texts.map(parseRelayUrl))];
-  if (urls.length > MAX_RELAY_URLS)
-    throw new WstunError(
-      'bad-option',
-      `--url may be given ${MAX_RELAY_URLS} times, and was given ${urls.length} times`,
-    );
+  if (urls.length > most)
+    throw new WstunError('bad-option', `${option} may be given ${most} times, and was given ${urls.length} times`);
   return urls;
 }
 

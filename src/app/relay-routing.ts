@@ -2,7 +2,14 @@
 import { decodeBase64url } from '../crypto/base64url.ts';
 import { isPublicKey } from '../crypto/public-key.ts';
 import type { ReplayGuard } from '../crypto/replay-guard.ts';
-import { openWithAny, type Peer, type TicketDecision, TicketOpener, type TicketRequest } from '../crypto/ticket.ts';
+import {
+  type Audiences,
+  openWithAny,
+  type Peer,
+  type TicketDecision,
+  TicketOpener,
+  type TicketRequest,
+} from '../crypto/ticket.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Tally } from '../observability/tally.ts';
 import { ClockWatch } from '../relay/clock-watch.ts';
@@ -28,6 +35,8 @@ interface RelayRouterOptions {
   readonly instance: string;
   /** Outlives the keys. */
   readonly replays: ReplayGuard;
+  /** Outlives the keys. */
+  readonly audiences: Audiences;
   /** Undefined: only named exits serve here. */
   readonly sessions: ExitSessions | undefined;
   readonly isOverloaded: () => boolean;
@@ -49,10 +58,10 @@ export class RelayRouter {
   private readonly clocks: ClockWatch;
 
   constructor(private readonly options: RelayRouterOptions) {
-    const { keys, known, instance, replays, linksFree, linksKept, logger, refusals } = options;
+    const { keys, known, instance, replays, audiences, linksFree, linksKept, logger, refusals } = options;
     const isRequested = (exit: string, token: string): boolean => this.exits.isRequested(exit, token);
-    this.tickets = new TicketOpener(keys.identity, { replays, isRequested });
-    const openerOf = ({ identity }: RetiredKeys) => new TicketOpener(identity, { replays, retired: true });
+    this.tickets = new TicketOpener(keys.identity, { replays, audiences, isRequested });
+    const openerOf = ({ identity }: RetiredKeys) => new TicketOpener(identity, { replays, audiences, retired: true });
     this.retired = keys.retired.map((old) => ({ keys: old, tickets: openerOf(old) }));
     const onClock = (peer: string, offset: number) => logger.warn({ peer, offset }, clockText(peer, offset));
     this.clocks = new ClockWatch(this.tickets, onClock);

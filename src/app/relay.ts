@@ -32,7 +32,16 @@ import { createSessions } from './dialing-sessions.ts';
 import { type PeerOptions, relayIssuer } from './invites.ts';
 import { DRAIN_MS, PLACES, requireShapes } from './options.ts';
 import { reachableHost, whenListening } from './own-address.ts';
-import { hostOf, type PublicUrl, parseRelayUrls, portOf, rememberedUrls, settleUrl } from './public-url.ts';
+import { OwnUrls } from './own-urls.ts';
+import {
+  hostOf,
+  type PublicUrl,
+  parseOwnUrls,
+  parseRelayUrls,
+  portOf,
+  rememberedUrls,
+  settleUrl,
+} from './public-url.ts';
 import { nameFault, pinsOf, type RelayCertificate, relayCertificate, type TlsChoice } from './relay-certificate.ts';
 import type { RelayNode } from './relay-node.ts';
 import { RelayRouter } from './relay-routing.ts';
@@ -59,10 +68,16 @@ export interface RelayOptions extends DialOptions {
   /** One address or socket at least. */
   readonly listen: readonly ListenPlace[];
   /**
-   * By which clients reach it, for invites: `wss://relay.example.org`. Several, at most 8: clients try them in turn.
-   * Default: what was given last, else a guess.
+   * By which clients reach it, for invites: `wss://relay.example.org`. Several, at most 8: the first is this relay's
+   * own, and further ones are other relays with the same keys, which clients try, too. Default: what was given last,
+   * else a guess.
    */
   readonly url?: string | readonly string[];
+  /**
+   * Further URLs by which clients reach this relay, at most 16; invites do not have them. Where this or `url` was ever
+   * given, tickets that are for other URLs open nothing here.
+   */
+  readonly ownUrl?: string | readonly string[];
   /** Prefix of the path under which clients are accepted. Default: any path. */
   readonly path?: string;
   /**
@@ -164,13 +179,14 @@ export async function startNode(options: RelayOptions, node?: RelayNode): Promis
     throw new WstunError('bad-option', '--acme works with one process, so --workers must be left out or 1', {
       fix: 'Or give the relay a certificate by --tls-cert and --tls-key.',
     });
+  const ownUrls = parseOwnUrls(ownUrlsOf(options));
   if (options.acme && options.tls !== undefined)
     throw new WstunError('bad-option', 'a certificate is given or made (--tls-…), or requested (--acme), not both');
   // A slash at the front may be left out.
   const path = options.path === undefined ? undefined : parsePathPrefix(options.path.replace(/^(?!\/)/, '/'));
   const site = { ...proxiesOf(options), ...(await openSite(options.decoy)) };
   const dialling = new ReplaceableDialling(options, logger);
-  const files = await openFiles(options.state, site, logger, node?.count);
+  const files = await openFiles({ state: options.state, ownUrls }, site, logger, node?.count);
   let relay: RunningRelay | undefined;
   try {
     relay = new RunningRelay({ ...options, path, site, logger, dialling, node }, files);
@@ -179,6 +195,10 @@ export async function startNode(options: RelayOptions, node?: RelayNode): Promis
     await (relay ?? files).close(0);
     throw error;
   }
+}
+
+function ownUrlsOf({ ownUrl = [] }: Pick<RelayOptions, 'ownUrl'>): readonly string[] {
+  return typeof ownUrl === 'string' ? [ownUrl] : ownUrl;
 }
 
 function urlsOf({ url = [] }: Pick<RelayOptions, 'url'>): readonly string[] {
@@ -220,12 +240,22 @@ interface Checked extends Omit<RelayOptions, 'path' | 'decoy' | 'trustProxy'> {
   readonly node: RelayNode | undefined;
 }
 
+interface GivenFiles extends Pick<RelayOptions, 'state'> {
+  readonly ownUrls: readonly string[];
+}
+
 type Files = Awaited<ReturnType<typeof openFiles>>;
 
-async function openFiles(path: string, { upstream, hasVisitors = false }: Site, logger: Logger, processes = 1) {
-  const state = await openStateDir(path);
+async function openFiles(
+  options: GivenFiles,
+  { upstream, hasVisitors = false }: Site,
+  logger: Logger,
+  processes = 1,
+) {
+  const state = await openStateDir(options.state);
   if ((await readRegistration(state)) !== undefined)
     throw new WstunError('state-unusable', `${state.path} belongs to an exit, and a relay needs its own`);
+  const ownUrls = new OwnUrls(state, options.ownUrls, logger);
   const known = await loadKnownExits(state, logger);
   const replays = new ReplayGuard();
   const needed = ({ links = DEFAULT_LINKS, visitors = DEFAULT_RELAY_LIMITS.visitors }: ProcessLimits) => {
@@ -241,8 +271,9 @@ async function openFiles(path: string, { upstream, hasVisitors = false }: Site, 
     await serving.close();
     await known.close();
     await usedTickets.close();
+    await ownUrls.close();
   };
-  return { serving, known, replays, close };
+  return { serving, known, replays, ownUrls, close };
 }
 
 class RunningRelay {
@@ -277,7 +308,7 @@ class RunningRelay {
     this.router.admit(serving.access.replace(await serving.file.read()));
     this.router.restoreExits();
     this.certificate = await this.createCertificate();
-    const { addresses, adminAddress } = await this.listenWhen(this.router.restored());
+    const { addresses, adminAddress } = await this.listenWhen(this.whenReady());
     const { url, urls, source, fault } = await this.settleUrl(addresses);
     // A pin that invites have accepts any name.
     const nameIsWrong = this.tls && this.pins.length === 0 ? nameFault(this.tls, urls) : undefined;
@@ -340,7 +371,12 @@ class RunningRelay {
     return serving.invite(relayIssuer(serving.keys.identity, this.publicUrl?.urls ?? [], this.pins), name, options);
   }
 
-  /** @param settled the keys of the exits may be many: whoever comes meanwhile waits */
+  /** Until then nobody is answered: the keys of the exits may be many, and a guess at the URL needs the port. */
+  private async whenReady(): Promise<void> {
+    await Promise.all([this.router.restored(), this.files.ownUrls.settled]);
+  }
+
+  /** @param settled whoever comes before waits */
   private async listenWhen(settled: Promise<void>): Promise<RelayServer> {
     const { certificate, options } = this;
     const tls = await certificate?.read();
@@ -370,6 +406,7 @@ class RunningRelay {
     const settled = await settleUrl(this.files.serving.directory, wishes, addresses);
     this.publicUrl = settled;
     await this.saveInviteSettings();
+    await this.files.ownUrls.settle(settled, { certified: this.acme?.hosts, path });
     await dialling.publicAddresses.followHost(new URL(settled.url).hostname);
     return settled;
   }
@@ -413,7 +450,7 @@ class RunningRelay {
   }
 
   private createRouter(): RelayRouter {
-    const { serving, known, replays } = this.files;
+    const { serving, known, replays, ownUrls } = this.files;
     const { keys, access, isOverloaded } = serving;
     const { logger, dialling, exit, node } = this.options;
     const { resumeWindowMs } = this;
@@ -434,7 +471,8 @@ class RunningRelay {
     const sessions = exit === false ? undefined : createSessions(dialing);
     const { rendezvous } = node ?? {};
     const links = { isOverloaded, linksFree, linksKept, rendezvous };
-    return new RelayRouter({ keys, access, known, instance, replays, sessions, ...links, ...common });
+    const router = { keys, access, known, instance, replays, audiences: ownUrls, sessions };
+    return new RelayRouter({ ...router, ...links, ...common });
   }
 
   private rotate(): void {

@@ -8,6 +8,7 @@ import {
   newEntry,
   renewInvites,
 } from '../app/invites.ts';
+import { adoptUrls } from '../app/own-urls.ts';
 import { parseRelayUrls } from '../app/public-url.ts';
 import { WstunError } from '../errors.ts';
 import { parseLimitChanges, parseLimitOptions } from '../state/access-limits.ts';
@@ -140,8 +141,10 @@ function tell(line: string): void {
 
 /** @throws WstunError bad-url where none is known */
 async function issuerOf(...wanted: Parameters<typeof findIssuer>): Promise<Issuer> {
+  const [state, urls] = wanted;
   const issuer = await findIssuer(...wanted);
-  if (issuer === undefined) throw unknownUrl(wanted[0].path);
+  if (issuer === undefined) throw unknownUrl(state.path);
+  if (issuer.exitName === undefined) await adoptUrls(state, urls);
   return issuer;
 }
 

@@ -23,7 +23,16 @@ export interface RelayCommand
     DialTexts,
     Pick<
       RelayOptions,
-      'listen' | 'url' | 'path' | 'decoy' | 'trustProxy' | 'proxyProtocol' | 'admin' | 'maxPendingPerAddress' | 'exit'
+      | 'listen'
+      | 'url'
+      | 'ownUrl'
+      | 'path'
+      | 'decoy'
+      | 'trustProxy'
+      | 'proxyProtocol'
+      | 'admin'
+      | 'maxPendingPerAddress'
+      | 'exit'
     > {
   readonly state?: string;
   readonly tlsCert?: string;

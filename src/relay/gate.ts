@@ -33,7 +33,7 @@ export interface Admitted extends TicketFields {
 export type Tickets = Pick<TicketOpener, 'open'> & Partial<Pick<TicketOpener, 'knowsHint'>>;
 
 /** Why a request does not become a link. */
-export interface Refused extends Pick<RejectedTicket, 'peer' | 'etag' | 'offset'> {
+export interface Refused extends Pick<RejectedTicket, 'peer' | 'etag' | 'offset' | 'meant'> {
   readonly admitted: undefined;
   /** `no-ticket`: nothing in it can be a ticket. */
   readonly reason: TicketRefusal | 'no-ticket';

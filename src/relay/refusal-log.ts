@@ -33,7 +33,7 @@ export class RefusalLog {
     this.logger.warn({ remote, peer, reason, ...warning.fields }, warning.text);
   }
 
-  private warningOf({ reason, peer = '', missing, path, offset = 0 }: Refused) {
+  private warningOf({ reason, peer = '', missing, path, offset = 0, meant }: Refused) {
     switch (reason) {
       case 'upgrade-dropped': {
         const text = `a valid ticket of ${peer} came without its WebSocket upgrade (${missing}): something in front of the relay drops it; see docs/operations.md`;
@@ -44,6 +44,8 @@ export class RefusalLog {
         const text = `a valid ticket of ${peer} came under the path ${path} instead of ${instead}: check --path, and the path that the web server in front passes on`;
         return { fields: { path, instead }, text };
       }
+      case 'misdirected':
+        return { fields: { ...(meant !== undefined && { meant }) }, text: misdirectedText(peer, meant) };
       case 'late':
       case 'early':
         return { fields: { offset }, text: clockText(peer, offset) };
@@ -68,6 +70,14 @@ export class RefusalLog {
     this.warned.set(what, now);
     return true;
   }
+}
+
+/** Either the owner has not said all names of this relay, or someone has sent the ticket to the wrong one. */
+function misdirectedText(peer: string, meant: string | undefined): string {
+  const isFor =
+    meant === undefined ? 'another URL than those of this relay' : `${meant}, which is another relay with these keys`;
+  const given = meant ?? 'URL';
+  return `a ticket of ${peer} is for ${isFor}: if clients reach this relay by it, too, start it with --own-url ${given}; if not, somebody may have recorded the ticket`;
 }
 
 /** For a wrong clock, on either side. @param offset the peer's clock less ours, seconds */

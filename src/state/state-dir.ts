@@ -154,6 +154,14 @@ export class StateDir {
     return await this.at(name, async (path) => (await signatureOf(path).catch(ignoreMissing)) ?? 'missing');
   }
 
+  /** Of the directory itself: a copy of it has another one. Not all file systems know when something was made. */
+  async origin(): Promise<string> {
+    return await guarded(this.path, async () => {
+      const { ino, birthtimeNs } = await stat(this.path, { bigint: true });
+      return `${ino}:${birthtimeNs}`;
+    });
+  }
+
   private async at<T>(name: string, work: (path: string) => Promise<T>): Promise<T> {
     const path = this.pathOf(name);
     return await guarded(path, () => work(path));

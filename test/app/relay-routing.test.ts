@@ -26,6 +26,7 @@ it('a relay accepts tickets for retired keys until they expire, and then rejects
     known: await loadKnownExits(state, silentLogger),
     instance: '0f'.repeat(16),
     replays: new ReplayGuard(),
+    audiences: { has: () => true },
     sessions: undefined,
     isOverloaded: () => false,
     linksFree: () => 1,

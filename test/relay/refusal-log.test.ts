@@ -49,3 +49,19 @@ it('the refusal log remembers a thousand rejected peers, and writes no line for 
   for (let i = 0; i < 10_000; i++) log.note({ ...dropped, peer: `evil/${i}` }, undefined, i);
   expect(lines.length).toBe(1_024);
 });
+
+it('the refusal log says for which relay a ticket is, if that is known, and what to do about it', () => {
+  const { logger, lines } = collectingLogger();
+  const log = new RefusalLog(logger, undefined);
+  log.note({ admitted: undefined, reason: 'misdirected', peer: 'alice', meant: 'wss://b.example' }, undefined, 0);
+  log.note({ admitted: undefined, reason: 'misdirected', peer: 'bob' }, undefined, 0);
+  log.note({ admitted: undefined, reason: 'misdirected', peer: 'bob' }, undefined, 1);
+  expect(lines).toEqual([
+    expect.objectContaining({ level: 40, peer: 'alice', reason: 'misdirected', meant: 'wss://b.example' }),
+    expect.objectContaining({ level: 40, peer: 'bob', reason: 'misdirected' }),
+  ]);
+  expect(lines[0]?.message).toMatch(
+    /is for wss:\/\/b\.example, which is another relay .* --own-url wss:\/\/b\.example;/,
+  );
+  expect(lines[1]?.message).toMatch(/is for another URL .* --own-url URL;/);
+});

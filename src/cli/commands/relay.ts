@@ -24,7 +24,12 @@ export function relayCommand(): Command {
     .addOption(stateOption('relay'))
     .option(
       '--url <url>',
-      'URL by which clients reach this relay, written into invites and remembered: wss://relay.example.org; may be repeated, clients try them in turn',
+      'URL by which clients reach this relay, written into invites and remembered: wss://relay.example.org; may be repeated: the first is this relay’s own, and further ones are other relays with the same keys, which clients try too',
+      texts,
+    )
+    .option(
+      '--own-url <url>',
+      'another URL by which clients reach this relay, not written into invites; may be repeated',
       texts,
     )
     .option('--admin <host:port>', 'address of the health page (GET /healthz)', parseHostPort)

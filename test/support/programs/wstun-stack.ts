@@ -1,5 +1,6 @@
 /** A relay and clients of it as processes, ready for use. */
 import { accessFile, findIssuer, inviteNewPeer, newEntry } from '../../../src/app/invites.ts';
+import { adoptUrls } from '../../../src/app/own-urls.ts';
 import { parseLimitOptions } from '../../../src/state/access-limits.ts';
 import { loadOrCreateIdentity } from '../../../src/state/identity-file.ts';
 import { openStateDir } from '../../../src/state/state-dir.ts';
@@ -68,6 +69,7 @@ export async function invite(
   const state = await openStateDir(of.state);
   const issuer = await findIssuer(state, urls, loadOrCreateIdentity);
   if (issuer === undefined) throw new Error(`no URL is known in ${of.state}`);
+  if (issuer.exitName === undefined) await adoptUrls(state, urls);
   const entry = newEntry(name, { role, allow, listen, limits: parseLimitOptions(limits) });
   const reloads = () => of.process?.stderr.split('access list reloaded').length ?? 0;
   const before = reloads();
