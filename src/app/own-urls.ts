@@ -89,7 +89,8 @@ export class OwnUrls implements Audiences {
   }
 
   private refresh(): void {
-    this.own = new Set([...this.fixed, ...this.remembered].map(audienceOf));
+    const remembered = this.remembered.map(audienceOf).filter((audience) => !this.others.has(audience));
+    this.own = new Set([...this.fixed.map(audienceOf), ...remembered]);
   }
 }
 

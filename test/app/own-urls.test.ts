@@ -133,6 +133,17 @@ describe('URLs that a relay had before', () => {
     expect(opened(await start(state, publicUrl([A])))).toEqual([A, C]);
   });
 
+  it('two relays on one directory, each of which names the other, do not take each other’s tickets', async () => {
+    const state = await newState();
+    const [one, other] = [await start(state, publicUrl([A, B])), await start(state, publicUrl([B, A]))];
+    await adoptUrls(state, [C]);
+    await until(() => [one, other].every((own) => own.has(audienceOf(C))));
+    expect([opened(one), opened(other)]).toEqual([
+      [A, C],
+      [B, C],
+    ]);
+  });
+
   it('an unchanged start writes nothing, and a damaged file is reported', async () => {
     const state = await newState();
     await start(state, publicUrl([A]));
