@@ -246,12 +246,7 @@ interface GivenFiles extends Pick<RelayOptions, 'state'> {
 
 type Files = Awaited<ReturnType<typeof openFiles>>;
 
-async function openFiles(
-  options: GivenFiles,
-  { upstream, hasVisitors = false }: Site,
-  logger: Logger,
-  processes = 1,
-) {
+async function openFiles(options: GivenFiles, { upstream, hasVisitors = false }: Site, logger: Logger, processes = 1) {
   const state = await openStateDir(options.state);
   if ((await readRegistration(state)) !== undefined)
     throw new WstunError('state-unusable', `${state.path} belongs to an exit, and a relay needs its own`);

@@ -26,9 +26,10 @@ this network resolves other names. Where only a proxy gets out, name it:
 wstun help proxies. What is in the way: wstun doctor.`,
   'relay-refused': `A relay answers 404 to everyone whose ticket it does not know, so that nobody
 can tell it from a web server. So either the invite was revoked, or the relay
-has new keys, or something that is not the relay has answered: a web server
-whose path leads elsewhere, or a filter. The owner of the relay sees in
-wstun access list whether the name is still there.`,
+has new keys, or does not know that it is reached by this URL, or something
+that is not the relay has answered: a web server whose path leads elsewhere, or
+a filter. The owner of the relay sees in wstun access list whether the name is
+still there, and in its log whether the URL is the reason (--own-url).`,
   'relay-untrusted': `No authority that this machine trusts has signed the certificate. A relay with
 --tls-self-signed needs an invite with the pin of its key: invites of before
 have none, so ask for a new one. A company's network may inspect TLS and sign

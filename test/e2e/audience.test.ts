@@ -121,8 +121,8 @@ describe('relays that share keys', () => {
     const exit = await startExit({ invite: await invite(relays[0] as RunningRelay, 'home', { role: 'exit', url: a }) });
     await carries(await startClient(await invite(exit, 'bob', { allow: ['*'], url: a })));
     const recorded = requests(0, from);
-    // The control link, the client’s link, and the exit’s link for it.
-    expect(recorded).toHaveLength(3);
+    // The control link, the client’s link, and the exit’s link for it, at least.
+    expect(recorded.length).toBeGreaterThanOrEqual(3);
     for (const request of recorded) {
       const [, ticket = ''] = TICKET.exec(request) ?? [];
       const strangers = request.replace(ticket, randomBytes(126).toString('base64url'));

@@ -10,7 +10,7 @@ from frames import code_name
 from invites import Invite
 from keys import Identity
 from noise import AES_GCM, CHACHAPOLY, HandshakeState
-from tickets import Ticket, seal_ticket, shared_key
+from tickets import Ticket, audience_of, seal_ticket, shared_key
 from websocket import LinkEnded, Refused, WebSocket, connect
 
 PROLOGUE = b'wstun/1\0'
@@ -110,7 +110,8 @@ class Connector:
         self.key = shared_key(invite.me, invite.relay_gate_key)
 
     def ticket(self) -> str:
-        return seal_ticket(self.key, Ticket(destination=self.invite.exit_name.encode()))
+        audience = audience_of(self.invite.url)
+        return seal_ticket(self.key, Ticket(destination=self.invite.exit_name.encode(), audience=audience))
 
     def __call__(self) -> SecureLink:
         ws = connect_patiently(self.invite.url, self.ticket)

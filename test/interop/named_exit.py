@@ -11,7 +11,7 @@ from frames import BEGIN, NUMBERS
 from invites import CLIENT, Invite, encode_invite
 from keys import Identity, to_base64url
 from link import SecureLink, connect_patiently, secure_as_exit
-from tickets import ROLE_EXIT, Ticket, seal_ticket, shared_key
+from tickets import ROLE_EXIT, Ticket, audience_of, seal_ticket, shared_key
 from websocket import LinkEnded, Refused, WebSocket
 
 PING_SECONDS = 15
@@ -33,7 +33,8 @@ class NamedExit:
 
     def _connect(self, token: str = '') -> WebSocket:
         """A control link, or the data link that answers the call of that token."""
-        return connect_patiently(self.invite.url, lambda: seal_ticket(self.key, Ticket(ROLE_EXIT, token.encode())))
+        ticket = Ticket(ROLE_EXIT, token.encode(), audience=audience_of(self.invite.url))
+        return connect_patiently(self.invite.url, lambda: seal_ticket(self.key, ticket))
 
     def say(self, **message):
         self.control.send(json.dumps(message).encode())

@@ -18,7 +18,7 @@ from keys import Identity, public_key
 from link import Connector, SecureLink, header, secure_as_client, unaltered
 from noise import AES_GCM, CHACHAPOLY
 from report import invite_of_environment
-from tickets import FEATURE_PAGE, ROLE_EXIT, Ticket, proven_reason, seal_ticket
+from tickets import FEATURE_AUDIENCE, FEATURE_PAGE, ROLE_EXIT, Ticket, audience_of, proven_reason, seal_ticket
 from violation import Violation, end_of_link, tell
 from websocket import TEXT, LinkEnded, Refused, Upgrade, WebSocket, connect
 
@@ -98,6 +98,7 @@ def ago(seconds: float, **fields) -> Ticket:
 
 
 REJECTED = 'rejected'
+ELSEWHERE = audience_of('wss://elsewhere.example')
 KEPT = 'rejected, then admitted'
 TICKETS = [
     Violation('§2.2', 'a ticket twice', 'admitted, then rejected', same_twice),
@@ -113,7 +114,12 @@ TICKETS = [
     Violation('§2.2', 'a ticket of role 3', REJECTED, Attempt(Ticket(role=3))),
     Violation('§2.2', 'the role exit for a key of a client', REJECTED, Attempt(Ticket(role=ROLE_EXIT))),
     Violation('§2.2', 'another version of the session protocol', 'admitted', Attempt(Ticket(protocol=65535))),
-    Violation('§2.2', 'unknown feature bits', 'admitted', Attempt(Ticket(features=0x01FF))),
+    Violation('§2.2', 'unknown feature bits', 'admitted', Attempt(Ticket(features=0x007F))),
+    Violation('§2.2', 'a ticket for this relay', 'admitted', Attempt(Ticket(audience=audience_of(invite.url)))),
+    Violation('§2.2', 'a ticket for another relay', REJECTED, Attempt(Ticket(audience=ELSEWHERE))),
+    Violation('§2.2', 'a ticket of another clock for another relay', REJECTED,
+              Attempt(ago(123, epoch=EPOCH, audience=ELSEWHERE))),
+    Violation('§2.2', 'the bit `audience` with a random nonce', REJECTED, Attempt(Ticket(features=FEATURE_AUDIENCE))),
     Violation('§2.2', 'the destination of an unknown exit', REJECTED, Attempt(Ticket(destination=b'nosuch'))),
     Violation('§2.2', 'a destination that is no name', REJECTED, Attempt(Ticket(destination=b'-x'))),
     Violation('§2.2', 'a destination that is not zero after its end', REJECTED, Attempt(Ticket(tail=b'\x01'))),
@@ -141,6 +147,8 @@ UPGRADES = [
     Violation('§2.2', 'an upgrade with a subprotocol', KEPT,
               then_right(Attempt(upgrade=fields(Sec_WebSocket_Protocol='chat'), reason=DROPPED))),
     Violation('§2.2', 'an upgrade by POST', KEPT, then_right(Attempt(upgrade=Upgrade(method='POST'), reason=DROPPED))),
+    Violation('§2.2', 'an upgrade to h2c, with a ticket for another relay', REJECTED,
+              Attempt(Ticket(audience=ELSEWHERE), fields(Upgrade='h2c'))),
     Violation('§2.2', 'an upgrade to h2c', KEPT, then_right(Attempt(upgrade=fields(Upgrade='h2c'), reason=DROPPED))),
     Violation('§2.2', 'an upgrade to websocket and h2c', KEPT,
               then_right(Attempt(upgrade=fields(Upgrade='websocket, h2c'), reason=DROPPED))),
