@@ -16,6 +16,7 @@ export type {
   ClientStatus,
   PeerStatus,
   PingStatus,
+  RelayStatus,
   ServingStatus,
   Status,
   StatusFault,

@@ -1,4 +1,4 @@
-/** A named exit: registers at its relay, and dials for the clients that it invites. No output, signals or flags. */
+/** A named exit: registers at its relays, and dials for the clients that it invites. No output, signals or flags. */
 import { encodeBase64url } from '../crypto/base64url.ts';
 import { decodeInvite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
@@ -17,9 +17,9 @@ import type { Reach } from '../transport/connection/reach.ts';
 import { MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
 import { RelayRoutes } from '../tunnel/dial/relay-routes.ts';
 import { TicketDialer } from '../tunnel/dial/ticket-dialer.ts';
-import { ExitRegistration, type RegistrationHandler } from '../tunnel/session/exit-registration.ts';
+import { ExitRegistrations, type RegistrationsHandler, type RelayPlace } from '../tunnel/session/exit-registrations.ts';
 import type { ExitSessions } from '../tunnel/session/exit-sessions.ts';
-import { faultOf, placeOf } from './client-status.ts';
+import { placeOf } from './client-status.ts';
 import type { DialOptions } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
 import { accessFile, exitIssuer, type PeerOptions } from './invites.ts';
@@ -30,7 +30,7 @@ import { type ReachOptions, reachOf } from './reach-options.ts';
 import { ReplaceableDialling, ReplaceableProxies, ReplaceableReach } from './replaceable.ts';
 import { type Networks, openNetworks, type RouteNotice, type RouteOptions, routesOf } from './route-options.ts';
 import { ServingState } from './serving-state.ts';
-import { ServingReport } from './serving-status.ts';
+import { registrationStatus, ServingReport } from './serving-status.ts';
 import type { ServingStatus } from './status.ts';
 
 /** A handful of clients with all the streams that a session may have. */
@@ -38,13 +38,23 @@ const DESCRIPTORS_NEEDED = 4_096;
 
 /** Each is called when it has happened, and must not throw. */
 export interface ExitEvents {
-  /** It is registered at its relay: clients can come. `first` is false after an outage. */
+  /** It is registered at a relay: clients can come. `first` is false after an outage. */
   onRegistered?(info: { readonly relay: string; readonly first: boolean }): void;
   /** The relay has room for `taken` of the `of` clients of this exit. It rejects the others. */
-  onPartlyRegistered?(info: { readonly taken: number; readonly of: number }): void;
+  onPartlyRegistered?(info: { readonly taken: number; readonly of: number; readonly relay: string }): void;
+  /**
+   * Of several relays, while the exit is registered at another one: now it is registered at this one, too, or not any
+   * more, because of `error`, or because it is the same relay as that of the URL `sameAs`.
+   */
+  onRelay?(info: {
+    readonly relay: string;
+    readonly registered: boolean;
+    readonly error?: WstunError;
+    readonly sameAs?: string;
+  }): void;
   /** Links go by another route than before, or a dial takes long: what is tried, and what was in the way. */
   onRoute?(notice: RouteNotice): void;
-  /** It is not registered, or an attempt failed. The next one follows after `waitMs`. */
+  /** It is registered nowhere, or an attempt failed. The next one follows after `waitMs`. */
   onFailed?(error: WstunError, waitMs: number): void;
 }
 
@@ -200,7 +210,7 @@ interface Checked extends Omit<ExitOptions, 'invite' | 'proxy' | 'via' | 'header
 
 class RunningExit implements Exit {
   ended: Promise<void> = Promise.resolve();
-  private readonly atRelay: ExitRegistration;
+  private readonly atRelays: ExitRegistrations;
   private readonly network: { stop(): void };
   private readonly proxies: ReplaceableProxies;
   private readonly reach: ReplaceableReach;
@@ -209,7 +219,6 @@ class RunningExit implements Exit {
   private isFirst = true;
   private readonly refusals = new Tally();
   private readonly report = new ServingReport();
-  private registration: NonNullable<ServingStatus['relay']>;
 
   constructor(
     private readonly options: Checked,
@@ -219,18 +228,20 @@ class RunningExit implements Exit {
   ) {
     const { logger, once = false, events, resumeWindowMs } = options;
     this.resumeWindowMs = resumeWindowMs;
-    this.registration = { address: placeOf(files.registration.relayUrls[0] ?? '') };
     const reach = new ReplaceableReach(options.reach);
     this.reach = reach;
     this.sessions = this.createSessions();
     const chosen = { ...options, ...(proxy !== undefined && { proxy }) };
     this.proxies = new ReplaceableProxies(chosen, reach, () => this.reconnect(), logger);
-    const dialer = new TicketDialer(files.registration, logger, { reach, known: networks.known });
-    const routes = new RelayRoutes({
-      ...routesOf(options, networks.memory, this.proxies, (notice) => events?.onRoute?.(notice)),
-      reach,
+    const { registration } = files;
+    const routes = routesOf(options, networks.memory, this.proxies, (notice) => events?.onRoute?.(notice));
+    this.atRelays = new ExitRegistrations({
+      ...{ relays: registration.relayUrls, logger, once, handler: this.createHandler() },
+      // What is learnt of one relay, its clock and its route, is not true of the others.
+      dialerOf: (relay) =>
+        new TicketDialer({ ...registration, relayUrls: [relay] }, logger, { reach, known: networks.known }),
+      routesOf: () => new RelayRoutes({ ...routes, reach }),
     });
-    this.atRelay = new ExitRegistration(dialer, this.createHandler(), logger, { once, routes });
     this.network = followNetwork(this, logger);
   }
 
@@ -248,15 +259,15 @@ class RunningExit implements Exit {
       this.announce();
     };
     await this.files.serving.follow(onAccess, () => this.rotate());
-    this.ended = this.atRelay.run();
+    this.ended = this.atRelays.run();
     // Whoever does not ask for it is not to be ended by it.
-    this.ended.catch((error: unknown) => this.noteLost(error));
+    this.ended.catch(() => {});
   }
 
   status(): ServingStatus {
-    const { registration: relay } = this;
-    const { sessions } = this;
-    return { role: 'exit', ...this.report.read({ sessions, exits: [] }), relay, refusals: this.refusals.counts };
+    const { sessions, refusals, atRelays } = this;
+    const serving = this.report.read({ sessions, exits: [] });
+    return { role: 'exit', ...serving, ...registrationStatus(atRelays.places), refusals: refusals.counts };
   }
 
   async update(options: ExitUpdate): Promise<void> {
@@ -273,7 +284,7 @@ class RunningExit implements Exit {
   }
 
   reconnect(): void {
-    this.atRelay.reconnectNow();
+    this.atRelays.reconnectNow();
   }
 
   invite(name: string, options: PeerOptions = {}): Promise<string> {
@@ -291,7 +302,7 @@ class RunningExit implements Exit {
     await this.proxies.stop();
     this.options.dialling.publicAddresses.stop();
     await unmark();
-    this.atRelay.close();
+    this.atRelays.close();
     await Promise.all([serving.stopFollowing(), this.sessions.close(graceMs), this.networks.close()]);
     await close();
   }
@@ -303,36 +314,39 @@ class RunningExit implements Exit {
     return createSessions({ serving, dialling, ownPorts: () => [], resumeWindowMs, logger, refusals });
   }
 
-  private createHandler(): RegistrationHandler {
+  private createHandler(): RegistrationsHandler {
     const { events, dialling } = this.options;
     return {
       handleLink: (link) => this.sessions.serve(link),
       handleRegistered: (relay) => {
-        this.noteRegistered(relay);
         const first = this.isFirst;
         this.isFirst = false;
         events?.onRegistered?.({ relay, first });
       },
-      handleSeen: (address) => dialling.publicAddresses.noteSeen(address),
-      handleTaken: (taken, of, relay) => {
-        this.noteRegistered(relay);
-        events?.onPartlyRegistered?.({ taken, of });
-      },
-      handleLost: (error, waitMs) => {
-        this.noteLost(error);
-        events?.onFailed?.(error, waitMs);
-      },
+      handleSeen: (address, relay) => dialling.publicAddresses.noteSeen(address, relay),
+      handleTaken: (taken, of, relay) => events?.onPartlyRegistered?.({ taken, of, relay }),
+      handleLost: (error, waitMs) => events?.onFailed?.(error, waitMs),
+      handleChange: (place) => this.handleChange(place),
     };
   }
 
-  private noteRegistered(relay: string): void {
-    const { registeredAt = Date.now() } = this.registration;
-    this.registration = { address: placeOf(relay), registeredAt };
-  }
-
-  private noteLost(error: unknown): void {
-    const { address } = this.registration;
-    this.registration = { address, ...(error instanceof WstunError && { fault: faultOf(error) }) };
+  /** It goes on at another relay. */
+  private handleChange(place: RelayPlace): void {
+    const { logger, events } = this.options;
+    const relay = placeOf(place.relay);
+    const { error, sameAs } = place;
+    if (sameAs !== undefined)
+      logger.debug({ relay, sameAs: placeOf(sameAs) }, 'two URLs lead to one relay; one registration is kept');
+    else if (error === undefined) logger.info({ relay }, 'registered at one more relay');
+    else if (error.fault === 'link-lost')
+      logger.info({ relay, code: error.code }, 'one of the registrations was lost; clients come by the others');
+    else
+      logger.warn(
+        { relay, code: error.code, reason: error.message },
+        'not registered at one of the relays; clients come by the others',
+      );
+    const why = { ...(error && { error }), ...(sameAs !== undefined && { sameAs }) };
+    events?.onRelay?.({ relay: place.relay, registered: place.registeredAt !== undefined, ...why });
   }
 
   /** Also those of retired keys: whoever has an old invite must reach this exit to be told so. */
@@ -340,7 +354,7 @@ class RunningExit implements Exit {
     const { access, keys } = this.files.serving;
     const all = [...access.entries, ...keys.retired.flatMap((old) => access.retiredPeers(old))];
     const clients = all.filter(({ role }) => role === 'client').slice(0, MAX_ANNOUNCED_KEYS);
-    this.atRelay.setPeers([...new Set(clients.map(({ key }) => encodeBase64url(key.gate)))]);
+    this.atRelays.setPeers([...new Set(clients.map(({ key }) => encodeBase64url(key.gate)))]);
   }
 
   private rotate(): void {

@@ -2,8 +2,10 @@
 import { type Clock, systemClock, wallTimeAt } from '../clock.ts';
 import { addressIn } from '../net/host-port.ts';
 import type { ForwardedPeer } from '../relay/forwarded-peers.ts';
+import type { RelayPlace } from '../tunnel/session/exit-registrations.ts';
 import type { ServedSession } from '../tunnel/session/exit-sessions.ts';
-import type { PeerStatus, ServingStatus } from './status.ts';
+import { faultOf, placeOf } from './client-status.ts';
+import type { PeerStatus, RelayStatus, ServingStatus } from './status.ts';
 import { TrafficMeter } from './traffic-meter.ts';
 import { packageVersion } from './version.ts';
 
@@ -18,7 +20,26 @@ export interface Served {
   readonly exits: readonly { readonly name: string; readonly since: number }[];
 }
 
-export type ServingFacts = Omit<ServingStatus, 'role' | 'listen' | 'relay' | 'refusals'>;
+export type ServingFacts = Omit<ServingStatus, 'role' | 'listen' | 'relay' | 'relays' | 'refusals'>;
+
+/** Where an exit is registered. @param places of its invite, best first; times by the system's clock, ms */
+export function registrationStatus(places: readonly RelayPlace[]): Pick<ServingStatus, 'relay' | 'relays'> {
+  const relays = places.map(relayStatus);
+  const best =
+    relays.find(({ registeredAt }) => registeredAt !== undefined) ??
+    relays.find(({ sameAs }) => sameAs === undefined) ??
+    relays[0];
+  return { ...(best && { relay: best }), ...(relays.length > 1 && { relays }) };
+}
+
+function relayStatus({ relay, registeredAt, error, sameAs }: RelayPlace): RelayStatus {
+  return {
+    address: placeOf(relay),
+    ...(registeredAt !== undefined && { registeredAt: wallTimeAt(systemClock, registeredAt) }),
+    ...(error && { fault: faultOf(error) }),
+    ...(sameAs !== undefined && { sameAs: placeOf(sameAs) }),
+  };
+}
 
 export class ServingReport {
   private readonly startedAt: number;

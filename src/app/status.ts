@@ -142,14 +142,26 @@ export interface PeerStatus {
   readonly traffic: Traffic;
 }
 
+/** A relay of an exit: registered there, or why not. */
+export interface RelayStatus {
+  /** `host:port` */
+  readonly address: string;
+  readonly registeredAt?: number;
+  readonly fault?: StatusFault;
+  /** It is the same relay as that one, where the exit is registered: one registration is enough. */
+  readonly sameAs?: string;
+}
+
 export interface ServingStatus {
   readonly role: 'relay' | 'exit';
   readonly version: string;
   readonly pid: number;
   readonly startedAt: number;
-  /** Of a relay: where it listens. Of an exit: the relay at which it is registered, or why it is not. */
+  /** Of a relay: where it listens. Of an exit: the best relay at which it is registered, or why it is not. */
   readonly listen?: readonly string[];
-  readonly relay?: { readonly address: string; readonly registeredAt?: number; readonly fault?: StatusFault };
+  readonly relay?: RelayStatus;
+  /** Of an exit: all relays, where its invite has several; in the order of the invite. */
+  readonly relays?: readonly RelayStatus[];
   /** Who is on: sessions that end here, and, at a relay, those that it forwards. The oldest first, at most 1,000. */
   readonly peers: readonly PeerStatus[];
   readonly peerCount: number;

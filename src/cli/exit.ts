@@ -119,10 +119,16 @@ function reports(output: Output, outage: OutageReport, exit: () => Exit): ExitEv
       output.event({ event: 'connected' });
       output.say('registered again');
     },
-    onPartlyRegistered: ({ taken, of }) => {
+    onPartlyRegistered: ({ taken, of, relay }) => {
       outage.handleOver();
-      output.event({ event: 'partly-registered', keys: taken, of });
+      output.event({ event: 'partly-registered', keys: taken, of, relay });
       output.say(`the relay accepts only ${taken} of this exit's ${of} clients at the moment. It rejects the others.`);
+    },
+    // The log tells it to people.
+    onRelay: ({ relay, registered, error, sameAs }) => {
+      const why = error && { code: error.code, message: error.message };
+      output.event({ event: 'relay', relay, registered, sameAs, ...why });
+      output.live?.refresh();
     },
     onRoute: (notice) => reportRoute(notice, output, outage),
     onFailed: (error, waitMs) => outage.handleFailed(error, waitMs),
@@ -148,8 +154,9 @@ async function confirmOther(state: string, invite: string, options: ConfirmOptio
 function showScreen(exit: Exit, output: Output, outage: OutageReport, isStdinFree: boolean): ServingScreen {
   const readsEnter = isStdinFree && process.stdin.isTTY === true && isInForeground();
   const screen = new ServingScreen(exit, { output, outage, readsEnter });
-  const relay = exit.status().relay?.address;
-  if (output.live === undefined && relay !== undefined) output.say(`connecting to ${relay} …`);
+  const { relay, relays = relay === undefined ? [] : [relay] } = exit.status();
+  const places = relays.map(({ address }) => address).join(', ');
+  if (output.live === undefined && places !== '') output.say(`connecting to ${places} …`);
   screen.begin();
   const handleEnter = () => {
     output.live?.handleEnter();

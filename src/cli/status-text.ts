@@ -3,6 +3,7 @@ import type {
   ClientStatus,
   ForwardStatus,
   PeerStatus,
+  RelayStatus,
   RemoteForwardStatus,
   ServingStatus,
   Status,
@@ -108,14 +109,14 @@ function streamRow({ target, openedAt, sent, received }: StreamStatus, now: numb
 }
 
 function servingLines(status: ServingStatus, now: number): readonly string[] {
-  const { role, listen = [], relay, peers, peerCount, exits, refusals } = status;
+  const { role, listen = [], peers, peerCount, exits, refusals } = status;
   const shown = peers.slice(0, MAX_PEERS);
   const left = peerCount - shown.length;
   const refused = Object.entries(refusals).map(([reason, times]) => `${reason} ${times}`);
   return [
     `wstun ${role} (process ${status.pid}, ${status.version}), running for ${duration(now - status.startedAt)}`,
     ...(listen.length > 0 ? folded('listens', listen.join(', ')) : []),
-    ...(relay === undefined ? [] : registrationRows(relay, now)),
+    ...registrationRows(status, now),
     ...exits.map(({ name, since }, at) => row(at === 0 ? 'exits' : '', `${name} for ${duration(now - since)}`)),
     ...(refused.length > 0 ? folded('refused', refused.join(', ')) : []),
     row('on', counted(peerCount, 'client')),
@@ -124,9 +125,25 @@ function servingLines(status: ServingStatus, now: number): readonly string[] {
   ];
 }
 
-function registrationRows({ address, registeredAt, fault }: NonNullable<ServingStatus['relay']>, now: number) {
-  const how = registeredAt === undefined ? 'not registered' : `registered for ${duration(now - registeredAt)}`;
-  return [row('relay', `${address}, ${how}`), ...(fault ? folded('why', fault.message) : [])];
+/** A line a relay. Where the exit is registered nowhere, there is a reason, too. */
+function registrationRows({ relay, relays }: ServingStatus, now: number): readonly string[] {
+  if (relay === undefined) return [];
+  if (relays === undefined) return [row('relay', registrationText(relay, now)), ...reasonRows(relay)];
+  const rows = relays.map((each, at) => row(at === 0 ? 'relays' : '', `${registrationText(each, now)}${codeOf(each)}`));
+  return relay.registeredAt === undefined ? [...rows, ...reasonRows(relay)] : rows;
+}
+
+function registrationText({ address, registeredAt, sameAs }: RelayStatus, now: number): string {
+  if (sameAs !== undefined) return `${address}, the same relay as ${sameAs}`;
+  return `${address}, ${registeredAt === undefined ? 'not registered' : `registered for ${duration(now - registeredAt)}`}`;
+}
+
+function codeOf({ fault }: RelayStatus): string {
+  return fault === undefined ? '' : ` (${fault.code})`;
+}
+
+function reasonRows({ fault }: RelayStatus): readonly string[] {
+  return fault === undefined ? [] : folded('why', fault.message);
 }
 
 /** Arrows as the client sees it: down is what it receives. */

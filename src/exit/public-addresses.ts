@@ -25,8 +25,8 @@ export interface PublicAddressesOptions {
 }
 
 export class PublicAddresses {
-  /** For each family, the one that was seen last. */
-  private readonly seen = new Map<4 | 6, IpBytes>();
+  /** For each family and relay, the one that was seen last. */
+  private readonly seen = new Map<string, IpBytes>();
   private ofHost: readonly IpBytes[] = [];
   private asking: NodeJS.Timeout | undefined;
   private readonly stopping = new AbortController();
@@ -55,12 +55,15 @@ export class PublicAddresses {
     await settledWithin(systemClock, FIRST_ANSWER_MS, this.ask(name));
   }
 
-  /** A relay sees this machine there. A private address is ignored: it may be that of a machine in between. */
-  noteSeen(text: string): void {
+  /**
+   * A relay sees this machine there. A private address is ignored: it may be that of a machine in between.
+   * @param relay its URL, of at most 8: a machine with several ways out has an address for each
+   */
+  noteSeen(text: string, relay: string): void {
     const ip = parseIp(text);
     if (!this.isLearning || !ip || specialRange(ip) !== undefined) return;
     const address = unmapIp(ip);
-    this.seen.set(familyOf(address), address);
+    this.seen.set(`${familyOf(address)} ${relay}`, address);
     this.options.logger.debug(
       { address: formatIp(address) },
       'a relay reported the address that it sees for this machine',

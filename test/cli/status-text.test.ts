@@ -149,4 +149,25 @@ describe('the text of wstun status', () => {
     expect(text).toContain('relay.example.org:443, not registered');
     expect(text).toContain('another exit of this name');
   });
+
+  it('an exit with several relays has a line for each, and a reason only where none of them has it', () => {
+    const fault = { code: 'WSTUN-E201', message: 'the relay cannot be reached: connection refused (WSTUN-E201)' };
+    const relays = [
+      { address: 'a.example:443', registeredAt: NOW - 65_000 },
+      { address: 'b.example:443', fault },
+      { address: 'c.example:443', sameAs: 'a.example:443' },
+    ];
+    const exit: ServingStatus = { ...RELAY, role: 'exit', listen: [], relays };
+    expect(statusText({ ...exit, relay: { address: 'a.example:443', registeredAt: NOW } }, NOW).split('\n')).toEqual([
+      'wstun exit (process 43, 1.0.0), running for 3 d 0 h',
+      '  relays      a.example:443, registered for 1 m 5 s',
+      '              b.example:443, not registered (WSTUN-E201)',
+      '              c.example:443, the same relay as a.example:443',
+      '  on          0 clients',
+    ]);
+    const out = { ...exit, relays: relays.slice(1), relay: { address: 'b.example:443', fault } };
+    expect(statusText(out, NOW)).toContain(
+      '  why         the relay cannot be reached: connection refused (WSTUN-E201)\n',
+    );
+  });
 });

@@ -6,6 +6,8 @@ import { parseRule } from '../../src/exit/rules.ts';
 import { formatIp, parseIp } from '../../src/net/ip.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 
+const RELAY = 'wss://relay.example';
+
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
@@ -69,20 +71,29 @@ describe('the public addresses of this machine', () => {
   it('the public addresses include the last one of each family that a relay saw, if it is public', () => {
     const { found, all } = setUp();
     for (const seen of ['127.0.0.1', '10.0.0.1', '::1', 'fd00::1', '100.64.0.1', 'junk', '::ffff:10.0.0.1']) {
-      found.noteSeen(seen);
+      found.noteSeen(seen, RELAY);
     }
     expect(all()).toEqual([]);
-    found.noteSeen('::ffff:93.184.216.34');
-    found.noteSeen('2606:2800::1');
-    found.noteSeen('93.184.216.40');
+    found.noteSeen('::ffff:93.184.216.34', RELAY);
+    found.noteSeen('2606:2800::1', RELAY);
+    found.noteSeen('93.184.216.40', RELAY);
     expect(all()).toEqual(['93.184.216.40', '2606:2800::1']);
+  });
+
+  it('the public addresses include what each of several relays saw', () => {
+    const { found, all } = setUp();
+    found.noteSeen('93.184.216.34', RELAY);
+    found.noteSeen('93.184.216.40', 'wss://another.example');
+    expect(all()).toEqual(['93.184.216.34', '93.184.216.40']);
+    found.noteSeen('93.184.216.35', RELAY);
+    expect(all()).toEqual(['93.184.216.35', '93.184.216.40']);
   });
 
   it('the public addresses are the configured ones, if any, and then none are learnt', async () => {
     for (const given of [['93.184.216.1', '2606:2800::9'], []]) {
       const { found, all, dns } = setUp(given);
       await found.followHost('relay.example');
-      found.noteSeen('93.184.216.40');
+      found.noteSeen('93.184.216.40', RELAY);
       expect(all()).toEqual(given);
       expect(dns.asked).toBe(0);
     }
@@ -91,7 +102,7 @@ describe('the public addresses of this machine', () => {
 
 it('the policy refuses a public address of this machine in each of its forms, unless a rule opens it', () => {
   const { found } = setUp();
-  found.noteSeen('93.184.216.34');
+  found.noteSeen('93.184.216.34', RELAY);
   const verdict = (host: string, port: number, rules: string[] = []) => {
     const own = { addresses: found.all, ports: [8080] };
     const target = { kind: 'name' as const, name: host, port };

@@ -1,5 +1,5 @@
 /** The lines at the bottom of the terminal of a relay or an exit. Pure. */
-import type { ServingStatus } from '../../app/status.ts';
+import type { RelayStatus, ServingStatus } from '../../app/status.ts';
 import {
   closingWith,
   colouredMark,
@@ -12,7 +12,7 @@ import {
 import type { Tally } from './failure-tally.ts';
 import { counted, duration } from './quantities.ts';
 import { safeText } from './safe-text.ts';
-import { firstThatFits } from './width.ts';
+import { cut, firstThatFits } from './width.ts';
 
 export interface ServingView {
   readonly status: ServingStatus;
@@ -35,7 +35,18 @@ export function servingLines(view: ServingView, now: number, style: LineStyle): 
   }
   const line = colouredMark(firstThatFits(servingTexts(view, now), columns), style);
   const failure = outage?.failure;
-  return failure === undefined || failure.count < 2 ? [line] : [failureLine(failure, columns), line];
+  const relays = (status.relays ?? []).map((relay) => colouredMark(cut(relayText(relay, now), columns), style));
+  return failure === undefined || failure.count < 2
+    ? [...relays, line]
+    : [...relays, failureLine(failure, columns), line];
+}
+
+/** Of one of several relays of an exit. */
+function relayText({ address, registeredAt, fault, sameAs }: RelayStatus, now: number): string {
+  const place = safeText(address);
+  if (registeredAt !== undefined) return `● ${place}  registered for ${duration(now - registeredAt)}`;
+  if (sameAs !== undefined) return `● ${place}  the same relay as ${safeText(sameAs)}`;
+  return `◌ ${place}  not registered${fault === undefined ? '' : ` (${fault.code})`}`;
 }
 
 /** What one that closes waits for; what a relay forwards ends at once. `2 sessions with 5 connections are …` */
@@ -81,7 +92,12 @@ function servingTexts(view: ServingView, now: number): readonly string[] {
   return choices.map((parts) => [mark, ...parts].filter((part) => part !== '').join('  '));
 }
 
+/** Of several relays, the lines above have the names. */
 function placeOf(status: ServingStatus): string {
+  if (status.relays !== undefined) {
+    const standing = status.relays.filter(({ registeredAt }) => registeredAt !== undefined);
+    return `at ${standing.length} of ${status.relays.length} relays`;
+  }
   return status.relay?.address ?? status.listen?.join(', ') ?? '';
 }
 

@@ -1,13 +1,12 @@
-/** A named exit's registration at its relay: keeps a control link, and answers rendezvous requests with links. */
+/** A named exit's registration at one relay: keeps a control link, and has rendezvous requests answered with links. */
 import { setMaxListeners } from 'node:events';
-import { withLimit } from '../../async/abortable.ts';
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
-import type { Logger } from '../../observability/logger.ts';
 import { type ControlHandler, ControlLink } from '../../transport/control-link.ts';
 import {
   announcements,
   type ControlMessage,
+  INSTANCE_FEATURE,
   OCCUPIED_FEATURE,
   SEEN_FEATURE,
   TAKEN_FEATURE,
@@ -21,11 +20,8 @@ import { Backoff, ExponentialDelays, type RetryDelays } from '../reconnect/backo
 import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
 import { Outage } from '../reconnect/outage.ts';
 import type { Route } from '../routes/route.ts';
+import type { CallAnswers } from './call-answers.ts';
 
-/** An answer after this time finds no client: the relay holds one for 8 s. */
-const ANSWER_LIMIT_MS = 10_000;
-/** Data links being dialled; a relay has 128 requests open at an exit, and accepts 256 connections at once. */
-const MAX_ANSWERS = 256;
 /** Between two lists; only the last one set meanwhile is sent. A relay processes one a second. */
 const ANNOUNCE_MS = 1_000;
 
@@ -40,22 +36,44 @@ const TAKEN_BACK: RetryDelays = { firstS: 40, longestS: 40 };
 /** An exit that is replaced again within this time has a rival, ms. */
 const REPLACED_AGAIN_MS = 150_000;
 
+/** The link that took the place has been made. Until this end of it is there, too, it may take so long, ms. */
+const SETTLE_MS = 1_000;
+/** Where another link of this exit has the place, it asks so seldom, ms: a name may lead to another relay by then. */
+const REST_MS = 600_000;
+
 export interface RegistrationHandler {
-  /** A client's link; its handler must be set before the turn ends. */
-  handleLink(link: MessageLink): void;
+  /** A control link has come. */
+  handleUp(): void;
+  /** It has ended. @param hadPlace the relay did not say that another link of the name has its place */
+  handleDown(hadPlace: boolean): void;
+  /** Which relay it is; only a relay that knows how to says so. */
+  handleInstance(id: string): void;
   /** The relay admits the announced peers; once for each control link. */
-  handleRegistered(relay: string): void;
+  handleRegistered(): void;
   /** The relay has room for `keys` of the `of` announced keys at the moment: the others are refused. */
-  handleTaken(keys: number, of: number, relay: string): void;
+  handleTaken(keys: number, of: number): void;
   /** The relay sees this exit under that IP address; only the relay says so. */
   handleSeen(address: string): void;
   /** An attempt failed, or the control link was lost; the next attempt follows in `waitMs`. */
   handleLost(error: WstunError, waitMs: number): void;
 }
 
+/**
+ * Who has the place of an exit at a relay: `another` registration of this exit, or one that is to give it to `this`; a
+ * link of this exit that the relay may still count, `perhaps`; or another exit.
+ */
+export type PlaceHolder = 'this' | 'another' | 'perhaps-own' | 'other-exit';
+
+type Dialer = Pick<TicketDialer, 'dial' | 'rotationProofOf'>;
+
 export interface RegistrationOptions {
-  /** As of OutageOptions. */
-  readonly once?: boolean | undefined;
+  /** Its URL. */
+  readonly relay: string;
+  readonly dialer: Dialer;
+  readonly handler: RegistrationHandler;
+  readonly answers: CallAnswers;
+  /** For an exit with several URLs: who has the place that the link lost at that time by the clock, or did not get. */
+  readonly holderOf?: ((lostAt: number) => PlaceHolder) | undefined;
   /** Default: directly. */
   readonly routes?: RelayRoutes | undefined;
   readonly clock?: Clock | undefined;
@@ -98,51 +116,123 @@ class SilenceLimit {
   }
 }
 
-type Dialer = Pick<TicketDialer, 'nextRelay' | 'dial' | 'rotationProofOf'>;
+/** What the relay said of another control link that has the name's place. */
+type Rival = Extract<ControlMessage['type'], 'replaced' | 'occupied'>;
+
+/** How a control link ended. */
+interface LinkEnd {
+  readonly error: WstunError;
+  readonly rival?: Rival | undefined;
+  /** By the clock, ms. */
+  readonly at: number;
+}
+
+/** How this registration gives way to others of its name. */
+class Yielding {
+  /** The next ticket asks for the place only if it is free. */
+  isPolite = false;
+  private readonly takingBack = new ExponentialDelays();
+  private hasTakenBack = false;
+  private replacedAt = Number.NEGATIVE_INFINITY;
+
+  handleAccepted(): void {
+    this.isPolite = false;
+    this.hasTakenBack = false;
+  }
+
+  /** To another link of this exit, as far as is known. Ms until the next attempt; undefined: as after a failure. */
+  handleOwn(holder: Exclude<PlaceHolder, 'other-exit'>): number | undefined {
+    this.isPolite = holder === 'another' || this.hasTakenBack;
+    if (holder === 'another') return REST_MS;
+    this.hasTakenBack = true;
+    if (!this.isPolite) return 0;
+    return holder === 'this' ? REST_MS : undefined;
+  }
+
+  /** To another exit. */
+  handleRival(rival: Rival, now: number): WstunError {
+    if (rival === 'replaced') return this.handleReplaced(now);
+    this.isPolite = true;
+    return new WstunError('exit-replaced');
+  }
+
+  /** Ms until the next attempt after `replaced`, which replaces the other exit. */
+  takeBackAfter(random: number): number {
+    return this.takingBack.next(TAKEN_BACK, random);
+  }
+
+  /** By an older relay, at which the newest exit of a name replaces the others. */
+  private handleReplaced(now: number): WstunError {
+    const isAgain = now - this.replacedAt < REPLACED_AGAIN_MS;
+    this.replacedAt = now;
+    const why =
+      'again; the two exits replace each other, because this relay cannot report that the name is in use; stop one of them';
+    return new WstunError('exit-replaced', isAgain ? why : '');
+  }
+}
+
+/** Tells the relay of a control link whose links may come, at the pace of a relay. */
+class Announcer {
+  private keys: readonly string[] = [];
+  private control: ControlLink | undefined;
+  private sentAt = Number.NEGATIVE_INFINITY;
+  private pending: Timer | undefined;
+
+  constructor(private readonly clock: Clock) {}
+
+  setKeys(keys: readonly string[]): void {
+    this.keys = keys;
+    const waitMs = this.sentAt + ANNOUNCE_MS - this.clock.now();
+    if (waitMs <= 0) this.send();
+    else if (this.pending === undefined) {
+      this.pending = this.clock.setTimeout(() => this.send(), waitMs);
+      this.pending.unref();
+    }
+  }
+
+  /** The list is sent on it at once. @param control undefined: there is none */
+  use(control: ControlLink | undefined): void {
+    this.control = control;
+    if (control !== undefined) this.send();
+  }
+
+  stop(): void {
+    this.clock.clearTimeout(this.pending);
+  }
+
+  private send(): void {
+    this.clock.clearTimeout(this.pending);
+    this.pending = undefined;
+    if (this.control !== undefined) this.sentAt = this.clock.now();
+    for (const message of announcements(this.keys)) this.control?.send(message);
+  }
+}
 
 export class ExitRegistration {
   private readonly clock: Clock;
   private readonly backoff = new Backoff();
-  private readonly takingBack = new ExponentialDelays();
+  private readonly yielding = new Yielding();
   private readonly pause: InterruptibleDelay;
-  private readonly outage: Outage;
+  private readonly outage = new Outage({ backoff: this.backoff });
   private readonly routes: RelayRoutes;
+  private readonly announcer: Announcer;
   private readonly stopping = new AbortController();
-  private keys: readonly string[] = [];
   private control: ControlLink | undefined;
-  private announcedAt = Number.NEGATIVE_INFINITY;
-  private announcing: Timer | undefined;
-  private answers = 0;
-  /** Relays at which another exit of the name is registered. */
-  private readonly yieldsAt = new Set<string>();
-  /** The last link ended with `replaced`: the next one replaces the other exit. */
-  private wouldTakeBack = false;
-  private replacedAt = Number.NEGATIVE_INFINITY;
+  private isLeaving = false;
 
-  constructor(
-    private readonly dialer: Dialer,
-    private readonly handler: RegistrationHandler,
-    private readonly logger: Logger,
-    options: RegistrationOptions = {},
-  ) {
-    const { once = false, clock = systemClock } = options;
+  constructor(private readonly options: RegistrationOptions) {
+    const { clock = systemClock } = options;
     this.clock = clock;
     this.routes = options.routes ?? new RelayRoutes({ clock });
     this.pause = new InterruptibleDelay(clock);
-    this.outage = new Outage({ backoff: this.backoff, once });
+    this.announcer = new Announcer(clock);
     // Each data link that is being dialled listens to it.
     setMaxListeners(0, this.stopping.signal);
   }
 
   /** Whose links may come, from now on. @param keys gate keys, base64url */
   setPeers(keys: readonly string[]): void {
-    this.keys = keys;
-    const waitMs = this.announcedAt + ANNOUNCE_MS - this.clock.now();
-    if (waitMs <= 0) this.announce();
-    else if (this.announcing === undefined) {
-      this.announcing = this.clock.setTimeout(() => this.announce(), waitMs);
-      this.announcing.unref();
-    }
+    this.announcer.setKeys(keys);
   }
 
   /** Stays registered until `close`. Rejects with a WstunError where `Outage` finds a failure final. */
@@ -151,44 +241,20 @@ export class ExitRegistration {
     // The first attempt comes at once. It takes a random number too, because its share holds for the waits that follow.
     this.backoff.next(this.clock.random());
     while (!signal.aborted) {
-      const error = await this.registerOnce(signal);
+      const end = await this.registerOnce(signal);
+      const { holderOf } = this.options;
+      if (end.rival !== undefined && holderOf !== undefined && !signal.aborted) await this.pause.wait(SETTLE_MS);
       if (signal.aborted) return;
-      const decision = this.outage.handleFailure(error, this.clock.now(), this.clock.random());
-      if ('final' in decision) throw decision.final;
-      const waitMs = this.wouldTakeBack ? this.takingBack.next(TAKEN_BACK, this.clock.random()) : decision.waitMs;
-      this.wouldTakeBack = false;
-      this.handler.handleLost(error, waitMs);
-      await this.pause.wait(waitMs);
+      const waitMs = this.waitAfter(end, end.rival && holderOf?.(end.at));
+      // Whoever was told of the failure may have closed this.
+      if (!signal.aborted) await this.pause.wait(waitMs);
     }
-  }
-
-  /** In the ticket for a control link at that relay. */
-  private featuresAt(relay: string): number {
-    return this.yieldsAt.has(relay) ? FEATURES | WHEN_FREE_FEATURE : FEATURES;
-  }
-
-  /** Another exit of this name is registered. */
-  private faultOfRival({ type }: ControlMessage, relay: string): WstunError | undefined {
-    if (type === 'replaced') return this.replaced();
-    if (type !== 'occupied') return undefined;
-    this.yieldsAt.add(relay);
-    return new WstunError('exit-replaced');
-  }
-
-  /** By an older relay, at which the newest exit of a name replaces the others. */
-  private replaced(): WstunError {
-    const isAgain = this.clock.now() - this.replacedAt < REPLACED_AGAIN_MS;
-    this.replacedAt = this.clock.now();
-    this.wouldTakeBack = true;
-    const why =
-      'again; the two exits replace each other, because this relay cannot report that the name is in use; stop one of them';
-    return new WstunError('exit-replaced', isAgain ? why : '');
   }
 
   /** Answers no more requests; links that were handed out go on. */
   close(): void {
     this.stopping.abort();
-    this.clock.clearTimeout(this.announcing);
+    this.announcer.stop();
     this.pause.interrupt();
     this.control?.end();
   }
@@ -201,35 +267,71 @@ export class ExitRegistration {
     this.pause.interrupt();
   }
 
+  /** Ends the current wait for the next attempt. */
+  retryNow(): void {
+    this.pause.interrupt();
+  }
+
+  /** Another link of this exit is at the same relay, and is kept. */
+  leave(): void {
+    this.isLeaving = this.control !== undefined;
+    this.control?.end();
+  }
+
+  /** Ms until the next attempt. @throws WstunError there is none */
+  private waitAfter({ error: lost, rival }: LinkEnd, holder: PlaceHolder = 'other-exit'): number {
+    const { clock, yielding } = this;
+    const ownMs = holder === 'other-exit' ? undefined : yielding.handleOwn(holder);
+    if (ownMs !== undefined) return ownMs;
+    const error = rival === undefined ? lost : yielding.handleRival(rival, clock.now());
+    const decision = this.outage.handleFailure(error, clock.now(), clock.random());
+    if ('final' in decision) throw decision.final;
+    if (holder === 'perhaps-own') return decision.waitMs;
+    const waitMs = rival === 'replaced' ? yielding.takeBackAfter(clock.random()) : decision.waitMs;
+    this.options.handler.handleLost(error, waitMs);
+    return waitMs;
+  }
+
+  /** In the ticket for a control link. */
+  private get features(): number {
+    const amongOthers = this.options.holderOf === undefined ? 0 : INSTANCE_FEATURE;
+    return FEATURES | amongOthers | (this.yielding.isPolite ? WHEN_FREE_FEATURE : 0);
+  }
+
   /** Dials one control link and keeps it until it ends; returns why it did. */
-  private async registerOnce(signal: AbortSignal): Promise<WstunError> {
-    const relay = this.dialer.nextRelay();
+  private async registerOnce(signal: AbortSignal): Promise<LinkEnd> {
+    const { relay } = this.options;
     let routed: RoutedLink<MessageLink>;
     try {
-      const scope: TicketScope = { role: 'exit', destination: '', features: this.featuresAt(relay) };
-      routed = await this.routes.dial(relay, this.attemptAt(relay, scope), signal);
+      const scope: TicketScope = { role: 'exit', destination: '', features: this.features };
+      routed = await this.routes.dial(relay, this.attempt(scope), signal);
     } catch (error) {
-      return error instanceof WstunError ? error : new WstunError('internal', String(error));
+      const fault = error instanceof WstunError ? error : new WstunError('internal', String(error));
+      return { error: fault, at: this.clock.now() };
     }
     const since = this.clock.now();
-    const error = await this.hold(routed, relay);
+    const end = await this.hold(routed);
     this.backoff.handleLost(this.clock.now() - since);
-    return error;
+    return end;
   }
 
-  private attemptAt(relay: string, scope: TicketScope, mask?: 'zero') {
+  private attempt(scope: TicketScope, mask?: 'zero') {
+    const { dialer, relay } = this.options;
     return (route: Route, options: AttemptOptions): Promise<MessageLink> =>
-      this.dialer.dial(relay, scope, { ...options, route, ...(mask !== undefined && { mask }) });
+      dialer.dial(relay, scope, { ...options, route, ...(mask !== undefined && { mask }) });
   }
 
-  private hold(routed: RoutedLink<MessageLink>, relay: string): Promise<WstunError> {
+  private hold(routed: RoutedLink<MessageLink>): Promise<LinkEnd> {
+    const { handler, dialer } = this.options;
     const { link } = routed;
+    this.isLeaving = false;
     return new Promise((resolve) => {
       let registered = false;
       let fault: WstunError | undefined;
+      let rival: Rival | undefined;
       let control: ControlLink | undefined;
       const silence = new SilenceLimit(routed, this.clock, () => control?.abort());
-      const handler: ControlHandler = {
+      const controlHandler: ControlHandler = {
         handlePing: () => {
           silence.handleMessage();
           return true;
@@ -237,73 +339,63 @@ export class ExitRegistration {
         handleControl: (message) => {
           silence.handleMessage();
           if (message.type === 'registered' && !registered) {
-            this.handleAccepted(relay);
-            this.handler.handleRegistered(relay);
+            this.handleAccepted();
+            handler.handleRegistered();
           }
           registered ||= message.type === 'registered';
-          this.handleInfo(message, relay);
-          fault = this.faultOfRival(message, relay) ?? fault;
+          if (message.type === 'replaced' || message.type === 'occupied') rival = message.type;
           if (message.type === 'rotated') {
-            if (this.dialer.rotationProofOf(link)?.toString('hex') !== message.proof) return false;
+            if (dialer.rotationProofOf(link)?.toString('hex') !== message.proof) return false;
             fault = new WstunError('keys-rotated');
           }
-          if (message.type === 'call') void this.answer(message.token, relay);
+          if (message.type === 'call') this.answer(message.token);
+          this.handleInfo(message);
           // Only an exit may send that.
           return message.type !== 'bearers';
         },
         handleEnd: ({ text }) => {
-          this.control = undefined;
-          silence.handleEnd(this.stopping.signal.aborted);
-          resolve(fault ?? new WstunError('link-lost', text));
+          this.useControl(undefined);
+          silence.handleEnd(this.stopping.signal.aborted || this.isLeaving);
+          if (this.isLeaving) rival = 'occupied';
+          handler.handleDown(rival === undefined);
+          resolve({ error: fault ?? new WstunError('link-lost', text), rival, at: this.clock.now() });
         },
       };
-      control = new ControlLink(link, handler, this.clock);
-      this.control = control;
-      this.announce();
+      control = new ControlLink(link, controlHandler, this.clock);
+      handler.handleUp();
+      this.useControl(control);
       // Closed while the link was on its way.
-      if (this.stopping.signal.aborted) this.control.end();
+      if (this.stopping.signal.aborted) control.end();
     });
   }
 
+  private useControl(control: ControlLink | undefined): void {
+    this.control = control;
+    this.announcer.use(control);
+  }
+
   /** Messages that older relays do not send. */
-  private handleInfo(message: ControlMessage, relay: string): void {
-    if (message.type === 'seen') this.handler.handleSeen(message.address);
+  private handleInfo(message: ControlMessage): void {
+    const { handler } = this.options;
+    if (message.type === 'instance') handler.handleInstance(message.id);
+    if (message.type === 'seen') handler.handleSeen(message.address);
     if (message.type !== 'taken') return;
-    this.handleAccepted(relay);
-    this.handler.handleTaken(message.keys, message.of, relay);
+    this.handleAccepted();
+    handler.handleTaken(message.keys, message.of);
   }
 
   /** The relay has registered this exit, if not all of its keys. */
-  private handleAccepted(relay: string): void {
-    this.yieldsAt.delete(relay);
+  private handleAccepted(): void {
+    this.yielding.handleAccepted();
     this.outage.handleEstablished();
   }
 
-  private announce(): void {
-    this.clock.clearTimeout(this.announcing);
-    this.announcing = undefined;
-    if (this.control !== undefined) this.announcedAt = this.clock.now();
-    for (const message of announcements(this.keys)) this.control?.send(message);
-  }
-
   /** At the relay that asked: no other has the client. */
-  private async answer(token: string, relay: string): Promise<void> {
-    if (this.answers >= MAX_ANSWERS) return;
-    this.answers += 1;
-    try {
-      const { link } = await withLimit(
-        { clock: this.clock, signal: this.stopping.signal, limitMs: ANSWER_LIMIT_MS },
-        () => new WstunError('relay-unreachable', 'no answer in time'),
-        (signal) =>
-          // By the route of the control link: a token is good once, so that a second attempt could not use it.
-          this.routes.dialAlike(relay, this.attemptAt(relay, { role: 'exit', destination: token }, 'zero'), signal),
-      );
-      this.handler.handleLink(link);
-    } catch (error) {
-      const fault = error instanceof WstunError ? error.fault : String(error);
-      this.logger.info({ fault }, 'a link for a client could not be opened');
-    } finally {
-      this.answers -= 1;
-    }
+  private answer(token: string): void {
+    const { answers, relay } = this.options;
+    // By the route of the control link: a token is good once, so that a second attempt could not use it.
+    const attempt = this.attempt({ role: 'exit', destination: token }, 'zero');
+    const dial = async (signal: AbortSignal) => (await this.routes.dialAlike(relay, attempt, signal)).link;
+    void answers.answer(dial, this.stopping.signal);
   }
 }

@@ -127,6 +127,33 @@ describe('the line of a relay or an exit', () => {
   });
 });
 
+describe('the lines of an exit with several relays', () => {
+  const fault = { code: 'WSTUN-E201', message: 'the relay cannot be reached' };
+  const relays = [
+    { address: 'a.example:443', registeredAt: NOW - 65_000 },
+    { address: 'b.example:443', fault },
+    { address: 'c.example:443', sameAs: 'a.example:443' },
+  ];
+  const EXIT: ServingStatus = {
+    ...{ role: 'exit', version: '0.1.0', pid: 1, startedAt: NOW, refusals: {} },
+    ...{ peers: [], peerCount: 0, exits: [], relays, relay: { address: 'a.example:443', registeredAt: NOW } },
+  };
+
+  it('each relay has a line, above the one that counts them', () => {
+    expect(servingLines({ status: EXIT, readsEnter: false }, NOW, { columns: 80, hasColours: false })).toEqual([
+      '● a.example:443  registered for 1:05',
+      '◌ b.example:443  not registered (WSTUN-E201)',
+      '● c.example:443  the same relay as a.example:443',
+      '● registered  at 1 of 3 relays  0 clients  0 streams  ↓ 0 B/s ↑ 0 B/s',
+    ]);
+  });
+
+  it('no line is wider than the terminal', () => {
+    const lines = servingLines({ status: EXIT, readsEnter: false }, NOW, { columns: 24, hasColours: false });
+    for (const line of lines) expect(widthOf(line)).toBeLessThan(24);
+  });
+});
+
 describe('the painter', () => {
   function begin() {
     const written: string[] = [];

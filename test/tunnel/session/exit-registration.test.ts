@@ -9,11 +9,13 @@ import {
   type ControlMessage,
   decodeControl,
   encodeControl,
+  INSTANCE_FEATURE,
   WHEN_FREE_FEATURE,
 } from '../../../src/transport/control-messages.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
 import { RelayRoutes } from '../../../src/tunnel/dial/relay-routes.ts';
 import { TicketDialer } from '../../../src/tunnel/dial/ticket-dialer.ts';
+import { CallAnswers } from '../../../src/tunnel/session/call-answers.ts';
 import { ExitRegistration } from '../../../src/tunnel/session/exit-registration.ts';
 import { faultOfPromise } from '../../support/faults.ts';
 import { LinkRecorder } from '../../support/links/link-recorder.ts';
@@ -23,8 +25,8 @@ import { VirtualClock } from '../../support/time/virtual-clock.ts';
 const TOKEN = '0123456789abcdef'.repeat(2);
 const key = (): string => randomBytes(32).toString('base64url');
 
-/** Relays in memory, `a` and `b` in turn; each dial is noted, and may be made to fail. */
-class MemoryRelays {
+/** A relay in memory; each dial is noted, and may be made to fail. */
+class MemoryRelay {
   readonly faults: WstunError[] = [];
   readonly dials: string[] = [];
   /** Of the ticket of each. */
@@ -33,7 +35,6 @@ class MemoryRelays {
   readonly nears: MessageLink[] = [];
   release: () => void = () => {};
   private held: Promise<void> = Promise.resolve();
-  private attempts = 0;
 
   /** Dials have no outcome until `release`. */
   hold(): void {
@@ -41,8 +42,6 @@ class MemoryRelays {
       this.release = resolve;
     });
   }
-
-  nextRelay = (): string => (this.attempts++ % 2 === 0 ? 'a' : 'b');
 
   dial = async (
     relay: string,
@@ -73,19 +72,23 @@ class MemoryRelays {
 function setUp(options = {}) {
   const clock = new VirtualClock();
   const until = (isDone: () => boolean, limitMs = 3_600_000): Promise<void> => clock.advanceUntil(isDone, limitMs);
-  const relays = new MemoryRelays();
+  const relays = new MemoryRelay();
   const log: string[] = [];
   const links: MessageLink[] = [];
   const handler = {
-    handleLink: (link: MessageLink) => void links.push(link),
-    handleRegistered: (relay: string) => void log.push(`registered at ${relay}`),
+    handleUp() {},
+    handleDown() {},
+    handleInstance: (id: string) => void log.push(`instance ${id}`),
+    handleRegistered: () => void log.push('registered'),
     handleSeen: (address: string) => void log.push(`seen ${address}`),
     handleTaken: (keys: number, of: number) => void log.push(`${keys} of ${of}`),
     handleLost: ({ fault }: WstunError) => void log.push(fault),
   };
   // One attempt a dial: what a test says about failures holds for each.
   const routes = new RelayRoutes({ clock, transport: 'websocket' });
-  const registration = new ExitRegistration(relays, handler, silentLogger, { routes, ...options, clock });
+  const answers = new CallAnswers({ onLink: (link) => void links.push(link), logger: silentLogger, clock });
+  const given = { relay: 'a', dialer: relays, handler, answers, routes, clock };
+  const registration = new ExitRegistration({ ...given, ...options });
   onTestFinished(() => {
     registration.close();
     for (const { link } of relays.links) link.abort();
@@ -111,7 +114,7 @@ describe('ExitRegistration', () => {
     ]);
     registration.close();
     await run;
-    expect([relays.dials, log]).toEqual([['a exit '], ['registered at a']]);
+    expect([relays.dials, log]).toEqual([['a exit '], ['registered']]);
   });
 
   it('ExitRegistration announces the first and the last of many changes within a second', async () => {
@@ -134,7 +137,7 @@ describe('ExitRegistration', () => {
     relays.say(0, { type: 'taken', keys: 1, of: 2 });
     relays.say(0, { type: 'registered' });
     await until(() => log.length === 2);
-    expect(log).toEqual(['1 of 2', 'registered at a']);
+    expect(log).toEqual(['1 of 2', 'registered']);
     registration.close();
     await run;
   });
@@ -146,7 +149,7 @@ describe('ExitRegistration', () => {
     relays.say(0, { type: 'seen', address: '93.184.216.34' });
     relays.say(0, { type: 'registered' });
     await until(() => log.length === 2);
-    expect(log).toEqual(['seen 93.184.216.34', 'registered at a']);
+    expect(log).toEqual(['seen 93.184.216.34', 'registered']);
     registration.close();
     await run;
   });
@@ -171,14 +174,13 @@ describe('ExitRegistration', () => {
 
   it('ExitRegistration answers a request at the relay that sent it, and continues when that fails', async () => {
     const { until, relays, registration, links } = setUp();
-    relays.faults.push(new WstunError('relay-unreachable'));
     const run = registration.run();
     await until(() => relays.links.length === 1);
     relays.faults.push(new WstunError('relay-refused'));
     relays.say(0, { type: 'call', token: TOKEN });
     relays.say(0, { type: 'call', token: TOKEN });
     await until(() => links.length === 1);
-    expect(relays.dials).toEqual(['a exit ', 'b exit ', `b exit ${TOKEN}`, `b exit ${TOKEN}`]);
+    expect(relays.dials).toEqual(['a exit ', `a exit ${TOKEN}`, `a exit ${TOKEN}`]);
     registration.close();
     await run;
   });
@@ -212,24 +214,6 @@ describe('ExitRegistration', () => {
     await run;
   });
 
-  it('ExitRegistration with `once` ends at its first failure, but not at a short one after it was registered', async () => {
-    const refused = setUp({ once: true });
-    refused.relays.faults.push(new WstunError('relay-refused'));
-    expect(await faultOfPromise(refused.registration.run())).toBe('relay-refused');
-
-    const { until, relays, registration, log } = setUp({ once: true });
-    const run = registration.run();
-    await until(() => relays.links.length === 1);
-    relays.say(0, { type: 'registered' });
-    await until(() => log.length === 1);
-    relays.faults.push(new WstunError('relay-refused'));
-    relays.links[0]?.link.abort();
-    await until(() => relays.links.length === 2);
-    expect(log).toEqual(['registered at a', 'link-lost', 'relay-refused']);
-    registration.close();
-    await run;
-  });
-
   it('ExitRegistration ends when the relay proves that its keys were rotated, but not at a wrong proof', async () => {
     const { until, relays, registration, log } = setUp();
     const run = faultOfPromise(registration.run());
@@ -257,24 +241,30 @@ describe('ExitRegistration', () => {
   it('ExitRegistration asks a relay where another exit has its name to register it only when that is free, until it is registered', async () => {
     const { until, relays, registration, log } = setUp();
     const run = registration.run();
-    // At a, b, a, b.
-    for (let i = 0; i < 4; i++) {
+    for (let i = 0; i < 3; i++) {
       await until(() => relays.links.length === i + 1);
-      if (i < 3) relays.say(i, { type: i === 1 ? 'registered' : 'occupied' });
-      else relays.say(i, { type: 'registered' });
-      await until(() => i % 2 === 0 || log.filter((line) => line.startsWith('registered')).length === (i + 1) / 2);
+      relays.say(i, { type: 'occupied' });
       relays.links[i]?.link.close();
     }
+    await until(() => relays.links.length === 4);
+    relays.say(3, { type: 'registered' });
+    await until(() => log.at(-1) === 'registered');
+    relays.links[3]?.link.close();
     await until(() => relays.links.length === 5);
-    relays.say(4, { type: 'registered' });
-    await until(() => log.at(-1) === 'registered at a');
-    relays.links[4]?.link.close();
-    await until(() => relays.links.length === 7 || relays.links.length === 6);
-    relays.links[5]?.link.close();
-    await until(() => relays.links.length === 7);
-    expect(log.filter((line) => line === 'exit-replaced')).toHaveLength(2);
+    expect(log).toEqual([...Array(3).fill('exit-replaced'), 'registered', 'link-lost']);
     const asksPolitely = relays.features.map((bits) => (bits & WHEN_FREE_FEATURE) !== 0);
-    expect(asksPolitely).toEqual([false, false, true, false, true, false, false]);
+    expect(asksPolitely).toEqual([false, true, true, true, false]);
+    registration.close();
+    await run;
+  });
+
+  it('ExitRegistration that is alone does not ask which relay it is, and is told by one that says so', async () => {
+    const { until, relays, registration, log } = setUp();
+    const run = registration.run();
+    await until(() => relays.links.length === 1);
+    relays.say(0, { type: 'instance', id: TOKEN });
+    await until(() => log.length === 1);
+    expect([log, (relays.features[0] ?? 0) & INSTANCE_FEATURE]).toEqual([[`instance ${TOKEN}`], 0]);
     registration.close();
     await run;
   });
