@@ -238,8 +238,7 @@ class RunningExit implements Exit {
     this.atRelays = new ExitRegistrations({
       ...{ relays: registration.relayUrls, logger, once, handler: this.createHandler() },
       // What is learnt of one relay, its clock and its route, is not true of the others.
-      dialerOf: (relay) =>
-        new TicketDialer({ ...registration, relayUrls: [relay] }, logger, { reach, known: networks.known }),
+      dialerOf: () => new TicketDialer(registration, logger, { reach, known: networks.known }),
       routesOf: () => new RelayRoutes({ ...routes, reach }),
     });
     this.network = followNetwork(this, logger);

@@ -22,6 +22,9 @@ import { Outage } from '../reconnect/outage.ts';
 import type { Route } from '../routes/route.ts';
 import type { CallAnswers } from './call-answers.ts';
 
+/** A relay may not send them. */
+const FROM_EXITS: ReadonlySet<ControlMessage['type']> = new Set(['bearers', 'unreached']);
+
 /** Between two lists; only the last one set meanwhile is sent. A relay processes one a second. */
 const ANNOUNCE_MS = 1_000;
 
@@ -350,8 +353,7 @@ export class ExitRegistration {
           }
           if (message.type === 'call') this.answer(message.token);
           this.handleInfo(message);
-          // Only an exit may send that.
-          return message.type !== 'bearers';
+          return !FROM_EXITS.has(message.type);
         },
         handleEnd: ({ text }) => {
           this.useControl(undefined);
