@@ -170,6 +170,12 @@ export const FAULTS = {
   'browser-not-opened': fault('config', 'WSTUN-E144', 'the default browser has no page of wstun open', {
     fix: 'Press Enter to open it again, or let wstun start a browser without a window: --via-browser=/path/to/browser.',
   }),
+  'bad-cluster': fault('usage', 'WSTUN-E145', 'this is not a cluster', {
+    fix: 'Write nats://HOST:PORT, or tls://HOST:PORT for TLS; several servers are separated by commas.',
+  }),
+  'cluster-file-unusable': fault('config', 'WSTUN-E146', 'a file for the cluster cannot be read', {
+    fix: 'Correct the path or the permissions of the file of --cluster-creds or --cluster-ca.',
+  }),
   'bad-domain': fault('usage', 'WSTUN-E150', 'a certificate for this name cannot be requested', {
     fix: 'Give --acme a public DNS name that leads to this relay, such as relay.example.org.',
   }),
@@ -456,6 +462,20 @@ export const FAULTS = {
   }),
   'vpn-loop': fault('config', 'WSTUN-E272', 'the way to the relay leads into the tunnel itself', {
     fix: 'Another program has changed the routing rules: ip rule shows them. End other VPNs, and start wstun vpn again.',
+  }),
+  'cluster-away': fault('network', 'WSTUN-E280', 'the cluster cannot be asked', {
+    fix: 'Check that nats-server runs, and that this machine may connect to it. A running relay tries again automatically.',
+  }),
+  'cluster-refused': fault(
+    'network',
+    'WSTUN-E281',
+    'the NATS server does not accept the login, or does not allow it this',
+    {
+      fix: 'Check --cluster-creds, or the login in the URL, and its permissions: docs/scaling.md lists what wstun needs.',
+    },
+  ),
+  'cluster-no-jetstream': fault('network', 'WSTUN-E282', 'the NATS server has no JetStream', {
+    fix: 'Start it with -js, or with jetstream { } in its configuration.',
   }),
   // 3: dial
   'dial-refused': wireFault('dial', 'WSTUN-E301', 32, 'the target refused the connection', {

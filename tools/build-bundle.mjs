@@ -91,6 +91,10 @@ const embedded = {
     });
     const filter = new RegExp(`^(${SELDOM.join('|')})$`);
     onResolve({ filter }, ({ path, kind }) => (kind === 'dynamic-import' ? { path, namespace: 'seldom' } : undefined));
+    // All packages of NATS together: they recognise each other's objects by their classes.
+    onResolve({ filter: /\/nats-library\.js$/ }, ({ path, kind, resolveDir }) =>
+      kind === 'dynamic-import' ? { path: join(resolveDir, path), namespace: 'seldom' } : undefined,
+    );
     onLoad({ filter: /.*/, namespace: 'seldom' }, async ({ path }) => {
       const { outputFiles } = await build({
         ...common,

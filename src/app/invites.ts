@@ -8,6 +8,7 @@ import { parseRule, type Rule } from '../exit/rules.ts';
 import { AccessFile } from '../state/access-file.ts';
 import { type EntryLimits, requireLimits } from '../state/access-limits.ts';
 import type { AccessEntry, AccessRole } from '../state/access-list.ts';
+import type { AccessStore } from '../state/access-store.ts';
 import { readInviteSettings } from '../state/invite-settings.ts';
 import { type Registration, readRegistration } from '../state/registration-file.ts';
 import { readRetiredKeys } from '../state/retired-keys.ts';
@@ -82,8 +83,10 @@ export async function findIssuer(
   return relayIssuer(identity, urls, (await readInviteSettings(state))?.pins);
 }
 
+export const RULE_PARSERS = { allow: parseRule, listen: parseListenRule } as const;
+
 export function accessFile(state: StateDir): AccessFile<Rule, ListenRule> {
-  return new AccessFile(state, { allow: parseRule, listen: parseListenRule });
+  return new AccessFile(state, RULE_PARSERS);
 }
 
 /** An invite, the only copy of its peer's secret, and the name that it is for. */
@@ -100,20 +103,20 @@ const byHand: Delivery = async () => async () => {};
 
 /**
  * Makes a peer, puts its public keys on the list, and returns its invite: the only copy of its secret.
- * @throws WstunError bad-option, name-taken, access-malformed, state-unusable; faults of the delivery
+ * @throws WstunError bad-option, name-taken, access-malformed; faults of the list's place and of the delivery
  */
 export async function inviteNewPeer(
-  file: AccessFile<Rule, ListenRule>,
+  list: AccessStore<Rule, ListenRule>,
   issuer: Issuer,
   entry: NewEntry,
   deliver = byHand,
 ): Promise<string> {
   if (entry.role === 'exit' && issuer.exitName !== undefined)
-    throw new WstunError('bad-option', `${file.state.path} belongs to an exit; add an exit at its relay`);
+    throw new WstunError('bad-option', `${list.place} belongs to an exit; add an exit at its relay`);
   const peer = createIdentity();
   const { name, role } = entry;
   const invite = inviteOf(issuer, entry, peer);
-  await delivered([{ name, role, invite }], deliver, () => file.add({ ...entry, key: peer.public }));
+  await delivered([{ name, role, invite }], deliver, () => list.add({ ...entry, key: peer.public }));
   return invite;
 }
 
@@ -122,12 +125,12 @@ export async function inviteNewPeer(
  * @throws WstunError name-unknown, access-malformed, state-unusable; faults of the delivery
  */
 export async function renewInvites(
-  file: AccessFile<Rule, ListenRule>,
+  list: AccessStore<Rule, ListenRule>,
   issuer: Issuer,
   names: readonly string[],
   deliver = byHand,
 ): Promise<readonly NamedInvite[]> {
-  const entries = new Map((await file.read()).map((entry) => [entry.name, entry]));
+  const entries = new Map((await list.read()).map((entry) => [entry.name, entry]));
   const keys = new Map<string, PublicIdentity>();
   const invites = names.map((name): NamedInvite => {
     const entry = entries.get(name);
@@ -136,7 +139,7 @@ export async function renewInvites(
     keys.set(name, peer.public);
     return { name, role: entry.role, invite: inviteOf(issuer, entry, peer) };
   });
-  await delivered(invites, deliver, () => file.replaceKeys(keys));
+  await delivered(invites, deliver, () => list.replaceKeys(keys));
   return invites;
 }
 

@@ -23,10 +23,12 @@ import { saveInviteSettings } from '../state/invite-settings.ts';
 import { loadKnownExits } from '../state/known-exits.ts';
 import type { ProcessLimits } from '../state/limits-file.ts';
 import { readRegistration } from '../state/registration-file.ts';
-import { openStateDir } from '../state/state-dir.ts';
+import { openStateDir, type StateDir } from '../state/state-dir.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
 import type { Pin } from '../transport/connection/tls-pin.ts';
 import { AcmeCertificate, type AcmeOptions } from './acme.ts';
+import type { RelayCluster } from './cluster.ts';
+import type { ClusterPlace } from './cluster-place.ts';
 import type { DialOptions } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
 import { type PeerOptions, relayIssuer } from './invites.ts';
@@ -105,6 +107,11 @@ export interface RelayOptions extends DialOptions {
   readonly maxPendingPerAddress?: number;
   /** False: it connects to no targets, and only forwards between clients and exits. Default: true. */
   readonly exit?: boolean;
+  /**
+   * Other relays with the same keys that it works together with: they have one access list, know each other's exits,
+   * and count together. Default: none.
+   */
+  readonly cluster?: ClusterPlace;
   /** How long a session at its own exit is kept without a link, ms, 0 to 86,400,000. Default: 120,000. */
   readonly resumeWindowMs?: number;
   /** Default: nothing is logged. */
@@ -186,7 +193,7 @@ export async function startNode(options: RelayOptions, node?: RelayNode): Promis
   const path = options.path === undefined ? undefined : parsePathPrefix(options.path.replace(/^(?!\/)/, '/'));
   const site = { ...proxiesOf(options), ...(await openSite(options.decoy)) };
   const dialling = new ReplaceableDialling(options, logger);
-  const files = await openFiles({ state: options.state, ownUrls }, site, logger, node?.count);
+  const files = await openFiles({ state: options.state, ownUrls, cluster: options.cluster }, site, logger, node?.count);
   let relay: RunningRelay | undefined;
   try {
     relay = new RunningRelay({ ...options, path, site, logger, dialling, node }, files);
@@ -197,8 +204,10 @@ export async function startNode(options: RelayOptions, node?: RelayNode): Promis
   }
 }
 
-function ownUrlsOf({ ownUrl = [] }: Pick<RelayOptions, 'ownUrl'>): readonly string[] {
-  return typeof ownUrl === 'string' ? [ownUrl] : ownUrl;
+/** Exits and relays of its cluster seal their tickets for its URL there. */
+function ownUrlsOf({ ownUrl = [], cluster }: Pick<RelayOptions, 'ownUrl' | 'cluster'>): readonly string[] {
+  const given = typeof ownUrl === 'string' ? [ownUrl] : ownUrl;
+  return cluster?.url === undefined ? given : [...given, cluster.url];
 }
 
 function urlsOf({ url = [] }: Pick<RelayOptions, 'url'>): readonly string[] {
@@ -242,6 +251,7 @@ interface Checked extends Omit<RelayOptions, 'path' | 'decoy' | 'trustProxy'> {
 
 interface GivenFiles extends Pick<RelayOptions, 'state'> {
   readonly ownUrls: readonly string[];
+  readonly cluster: ClusterPlace | undefined;
 }
 
 type Files = Awaited<ReturnType<typeof openFiles>>;
@@ -257,9 +267,14 @@ async function openFiles(options: GivenFiles, { upstream, hasVisitors = false }:
     const forVisitors = upstream === undefined ? Number(hasVisitors) * visitors : 2 * visitors;
     return Math.ceil((links + forVisitors) / processes) + DESCRIPTORS_BESIDE_LINKS;
   };
-  const serving = await ServingState.open(state, needed, logger, processes);
+  const cluster = options.cluster && (await openCluster(options.cluster, state, logger));
+  const serving = await ServingState.open(state, needed, logger, processes, cluster).catch(async (error: unknown) => {
+    await cluster?.close();
+    throw error;
+  });
   const usedTickets = await openUsedTickets(state, replays, logger).catch(async (error: unknown) => {
     await serving.close();
+    await cluster?.close();
     throw error;
   });
   const close = async () => {
@@ -267,8 +282,15 @@ async function openFiles(options: GivenFiles, { upstream, hasVisitors = false }:
     await known.close();
     await usedTickets.close();
     await ownUrls.close();
+    await cluster?.close();
   };
-  return { serving, known, replays, ownUrls, close };
+  return { serving, known, replays, ownUrls, cluster, close };
+}
+
+/** Loads it: a relay that is alone has nothing of it. @throws WstunError as of openRelayCluster */
+async function openCluster(place: ClusterPlace, state: StateDir, logger: Logger): Promise<RelayCluster> {
+  const { openRelayCluster } = await import('./cluster.ts');
+  return await openRelayCluster({ place, state, logger });
 }
 
 class RunningRelay {
@@ -298,18 +320,21 @@ class RunningRelay {
   }
 
   async start(): Promise<Relay> {
-    const { serving } = this.files;
+    const { serving, cluster } = this.files;
+    cluster?.join({ serving, status: () => this.status([]) });
     // Before anything listens: whoever came first would be rejected.
-    this.router.admit(serving.access.replace(await serving.file.read()));
+    this.admit(serving.access.replace(await serving.list.read()));
     this.router.restoreExits();
     this.certificate = await this.createCertificate();
     const { addresses, adminAddress } = await this.listenWhen(this.whenReady());
     const { url, urls, source, fault } = await this.settleUrl(addresses);
     // A pin that invites have accepts any name.
     const nameIsWrong = this.tls && this.pins.length === 0 ? nameFault(this.tls, urls) : undefined;
-    const isNew = this.options.exit !== false && (await serving.file.readText()) === undefined;
+    cluster?.begin(urls, this.pins);
+    const isAlone = this.options.exit !== false && cluster === undefined;
+    const isNew = isAlone && (await serving.file.readText()) === undefined;
     const firstInvite = isNew ? await this.invite('default') : undefined;
-    const onAccess = (kept: ReadonlySet<string>) => this.router.admit(kept);
+    const onAccess = (kept: ReadonlySet<string>) => this.admit(kept);
     await serving.follow(onAccess, () => this.rotate());
     return {
       listen: addresses.map(formatHostPort),
@@ -330,6 +355,7 @@ class RunningRelay {
 
   async close(graceMs = DRAIN_MS): Promise<void> {
     this.certificate?.stop();
+    this.files.cluster?.leave();
     this.options.dialling.publicAddresses.stop();
     this.server?.drain();
     await Promise.all([this.acme?.stop(), this.files.serving.stopFollowing(), this.router.close(graceMs)]);
@@ -339,7 +365,9 @@ class RunningRelay {
 
   private status(listen: readonly string[]): ServingStatus {
     const refusals = this.refusals.counts;
-    return { role: 'relay', ...this.report.read(this.router.served), listen, refusals };
+    const { cluster } = this.files;
+    const served = this.report.read(this.router.served);
+    return { role: 'relay', ...served, listen, ...(cluster && { cluster: cluster.status }), refusals };
   }
 
   private async update(options: RelayUpdate): Promise<void> {
@@ -399,6 +427,10 @@ class RunningRelay {
     const tls = this.certificate !== undefined;
     const wishes = { urls: urlsOf(this.options), path, tls, certified: this.acme?.hosts };
     const settled = await settleUrl(this.files.serving.directory, wishes, addresses);
+    if (this.options.cluster !== undefined && this.options.cluster.url === undefined && settled.source === 'guessed')
+      throw new WstunError('bad-option', '--cluster needs the URL by which exits reach this relay: --url', {
+        fix: 'Give --url, or --cluster-url where several relays are behind one URL.',
+      });
     this.publicUrl = settled;
     await this.saveInviteSettings();
     await this.files.ownUrls.settle(settled, { certified: this.acme?.hosts, path });
@@ -445,7 +477,7 @@ class RunningRelay {
   }
 
   private createRouter(): RelayRouter {
-    const { serving, known, replays, ownUrls } = this.files;
+    const { serving, known, replays, ownUrls, cluster } = this.files;
     const { keys, access, isOverloaded } = serving;
     const { logger, dialling, exit, node } = this.options;
     const { resumeWindowMs } = this;
@@ -464,16 +496,21 @@ class RunningRelay {
       places: node?.places,
     };
     const sessions = exit === false ? undefined : createSessions(dialing);
-    const { rendezvous } = node ?? {};
+    const rendezvous = node?.rendezvous ?? cluster?.rendezvous;
     const links = { isOverloaded, linksFree, linksKept, rendezvous };
     const router = { keys, access, known, instance, replays, audiences: ownUrls, sessions };
     return new RelayRouter({ ...router, ...links, ...common });
   }
 
+  private admit(kept: ReadonlySet<string>): void {
+    this.router.admit(kept);
+    this.files.cluster?.handleAccess();
+  }
+
   private rotate(): void {
     const before = this.router;
     this.router = this.createRouter();
-    this.router.admit(new Set());
+    this.admit(new Set());
     before.retire();
   }
 

@@ -4,13 +4,14 @@ import type { ListenRule } from '../exit/listen/listen-rules.ts';
 import type { Rule } from '../exit/rules.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { AccessFile } from '../state/access-file.ts';
-import { type AccessWatch, watchAccess } from '../state/access-watch.ts';
+import type { AccessSource } from '../state/access-store.ts';
+import { type AccessWatch, followedFile } from '../state/access-watch.ts';
 import type { FileWatch } from '../state/file-watch.ts';
 import { loadOrCreateIdentity, watchIdentity } from '../state/identity-file.ts';
 import { type ProcessLimits, readLimits } from '../state/limits-file.ts';
 import { type RetiredKeys, readRetiredKeys } from '../state/retired-keys.ts';
 import type { StateDir } from '../state/state-dir.ts';
-import { openUsage, type UsageFile } from '../state/usage-file.ts';
+import { openUsage, type UsageCounter } from '../state/usage-file.ts';
 import { AccessControl } from './access-control.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { accessFile, type Issuer, inviteNewPeer, newEntry, type PeerOptions } from './invites.ts';
@@ -22,9 +23,17 @@ export interface Keys {
   readonly retired: readonly RetiredKeys[];
 }
 
+/** Where a relay has its access list and counts usage, in place of its state directory. */
+export interface SharedState {
+  readonly list: AccessSource<Rule, ListenRule>;
+  /** @param own that of the state directory */
+  usage(own: UsageCounter, access: AccessControl): UsageCounter;
+}
+
 export class ServingState {
-  readonly access = new AccessControl();
   readonly file: AccessFile<Rule, ListenRule>;
+  /** The access list: the file, unless it is shared. */
+  readonly list: AccessSource<Rule, ListenRule>;
   private readonly memory: MemoryGuard;
   private accessWatch: AccessWatch<Rule, ListenRule> | undefined;
   private keysWatch: FileWatch | undefined;
@@ -33,12 +42,15 @@ export class ServingState {
     readonly directory: StateDir,
     private current: Keys,
     readonly limits: ProcessLimits,
-    readonly usage: UsageFile,
+    readonly access: AccessControl,
+    readonly usage: UsageCounter,
+    shared: SharedState | undefined,
     private readonly descriptors: DescriptorGuard,
     private readonly logger: Logger,
     processes: number,
   ) {
     this.file = accessFile(directory);
+    this.list = shared?.list ?? followedFile(this.file);
     this.memory = new MemoryGuard(limits.memory, undefined, processes);
   }
 
@@ -51,12 +63,15 @@ export class ServingState {
     descriptorsNeeded: (limits: ProcessLimits) => number,
     logger: Logger,
     processes = 1,
+    shared?: SharedState,
   ): Promise<ServingState> {
     const keys = await loadKeys(directory);
     const limits = await readLimits(directory);
-    const usage = await openUsage(directory, logger);
+    const access = new AccessControl();
+    const own = await openUsage(directory, logger);
+    const usage = shared?.usage(own, access) ?? own;
     const descriptors = watchDescriptors(logger, descriptorsNeeded(limits));
-    return new ServingState(directory, keys, limits, usage, descriptors, logger, processes);
+    return new ServingState(directory, keys, limits, access, usage, shared, descriptors, logger, processes);
   }
 
   get keys(): Keys {
@@ -74,7 +89,7 @@ export class ServingState {
    */
   async follow(onAccess: (kept: ReadonlySet<string>) => void, onRotated: () => void): Promise<void> {
     const { access, logger } = this;
-    this.accessWatch = await watchAccess(this.file, {
+    this.accessWatch = await this.list.follow({
       handleChange: (entries) => {
         onAccess(access.replace(entries));
         logger.info({ entries: entries.length }, 'access list reloaded');
@@ -92,14 +107,14 @@ export class ServingState {
 
   /** Resolves with the invite when it is in force here. @throws WstunError as of inviteNewPeer */
   async invite(issuer: Issuer, name: string, options: PeerOptions): Promise<string> {
-    const invite = await inviteNewPeer(this.file, issuer, newEntry(name, options));
+    const invite = await inviteNewPeer(this.list, issuer, newEntry(name, options));
     await this.accessWatch?.look();
     return invite;
   }
 
   /** Resolves when the peer's sessions have ended. @throws WstunError name-unknown, state-unusable */
   async remove(name: string): Promise<void> {
-    await this.file.remove(name);
+    await this.list.remove(name);
     await this.accessWatch?.look();
   }
 

@@ -152,6 +152,22 @@ export interface RelayStatus {
   readonly sameAs?: string;
 }
 
+/** What a relay says of its cluster. */
+export interface ClusterStatus {
+  readonly name: string;
+  /** This process in the cluster, 8 hex digits. */
+  readonly node: string;
+  /** One of the two is there. While the cluster is away, what is known of it holds. */
+  readonly connectedSince?: number;
+  readonly awaySince?: number;
+  /** `host:port` of its NATS server. */
+  readonly server?: string;
+  /** Why it is away, or why a part of it does not work. */
+  readonly fault?: StatusFault;
+  /** This one and those that were heard within the last 16 s. */
+  readonly relays: number;
+}
+
 export interface ServingStatus {
   readonly role: 'relay' | 'exit';
   readonly version: string;
@@ -167,6 +183,8 @@ export interface ServingStatus {
   readonly peerCount: number;
   /** That are registered at this relay. */
   readonly exits: readonly { readonly name: string; readonly since: number }[];
+  /** Of a relay with `cluster`. */
+  readonly cluster?: ClusterStatus;
   /** Since the start, by reason (docs/errors.md names, and those of the gate). */
   readonly refusals: Readonly<Record<string, number>>;
 }

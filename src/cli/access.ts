@@ -1,4 +1,5 @@
-/** `wstun access …`: edits the access list of a state directory. A running relay or exit follows the file. */
+/** `wstun access …`: edits the access list of a state directory, or of a cluster. Whatever runs with it follows it. */
+import { importEntries } from '../app/access-import.ts';
 import {
   accessFile,
   findIssuer,
@@ -15,7 +16,7 @@ import { parseLimitChanges, parseLimitOptions } from '../state/access-limits.ts'
 import type { AccessRole } from '../state/access-list.ts';
 import { loadIdentity, loadOrCreateIdentity } from '../state/identity-file.ts';
 import { openExistingStateDir, openStateDir } from '../state/state-dir.ts';
-import { readUsage } from '../state/usage-file.ts';
+import { type ClusterTexts, withAccess, withAccessOf } from './access-place.ts';
 import { describeEntry, plainLine, tableOf } from './access-text.ts';
 import { type ConfirmOptions, confirm } from './confirm.ts';
 import { exitHere, findState, findStateToAdd, type StateOption } from './find-state.ts';
@@ -26,14 +27,16 @@ import { tableLines } from './table.ts';
 
 type LimitTexts = Parameters<typeof parseLimitOptions>[0];
 
-interface AddOptions extends StateOption, ConfirmOptions, LimitTexts, ShowOptions {
+type PlaceOptions = StateOption & ClusterTexts;
+
+interface AddOptions extends StateOption, ClusterTexts, ConfirmOptions, LimitTexts, ShowOptions {
   readonly url?: readonly string[];
   readonly role?: AccessRole;
   readonly allow?: readonly string[];
   readonly listen?: readonly string[];
 }
 
-interface SetOptions extends StateOption, LimitTexts {
+interface SetOptions extends PlaceOptions, LimitTexts {
   readonly allow?: readonly string[];
   readonly disallow?: readonly string[];
   readonly listen?: readonly string[];
@@ -50,7 +53,8 @@ export async function addAccess(name: string, options: AddOptions): Promise<void
   if (isNew) await confirmNewKeys(path, urls, options);
   const state = await openStateDir(path);
   const issuer = await issuerOf(state, urls, loadOrCreateIdentity);
-  const invite = await inviteNewPeer(accessFile(state), issuer, entry, deliveryTo(options));
+  const deliver = deliveryTo(options);
+  const invite = await withAccessOf(state, options, ({ list }) => inviteNewPeer(list, issuer, entry, deliver));
   const start = `wstun relay --state ${shellQuote(state.path)}`;
   if (isNew && issuer.exitName === undefined)
     tell(`wstun: new keys were made in ${state.path}; start the relay with: ${start}`);
@@ -61,49 +65,49 @@ export async function addAccess(name: string, options: AddOptions): Promise<void
 export async function renewAccess(name: string, options: Omit<AddOptions, 'role' | 'allow' | 'listen'>): Promise<void> {
   requireShowable(options);
   const state = await openExistingStateDir(findState(options));
-  const file = accessFile(state);
-  const before = (await file.read()).find((entry) => entry.name === name);
-  if (before === undefined) throw new WstunError('name-unknown', name);
   const urls = parseRelayUrls(options.url ?? []);
-  const issuer = await issuerOf(state, urls, async () => ({ identity: await loadIdentity(state) }));
-  if (!(await isInviteDead(state, before)))
-    await confirm(`This revokes the current invite of ${name} and ends its sessions.`, options);
-  const [renewed] = await renewInvites(file, issuer, [name], deliveryTo(options));
-  if (renewed !== undefined) showInvite(renewed, issuer, before.allow, options);
+  await withAccessOf(state, options, async ({ list }) => {
+    const before = required(await list.read(), name);
+    const issuer = await issuerOf(state, urls, async () => ({ identity: await loadIdentity(state) }));
+    if (!(await isInviteDead(state, before)))
+      await confirm(`This revokes the current invite of ${name} and ends its sessions.`, options);
+    const [renewed] = await renewInvites(list, issuer, [name], deliveryTo(options));
+    if (renewed !== undefined) showInvite(renewed, issuer, before.allow, options);
+  });
 }
 
-export async function listAccess(options: StateOption & { json?: boolean }): Promise<void> {
-  const state = await openExistingStateDir(findState(options));
-  const entries = await accessFile(state).read();
-  const { bytes } = await readUsage(state, Date.now());
+export async function listAccess(options: PlaceOptions & { json?: boolean }): Promise<void> {
+  const { entries, bytes, place } = await withAccess(options, async ({ list, usage }) => {
+    const entries = await list.read();
+    return { entries, bytes: (await usage(Date.now())).bytes, place: list.place };
+  });
   const all = entries.map(({ name, role, allow, listen = [], limits }) => {
     return { name, role, allow, listen, ...limits, used: bytes.get(name) };
   });
   if (options.json) return printLine(JSON.stringify(all));
-  if (entries.length === 0) tell(`the access list in ${state.path} is empty`);
+  if (entries.length === 0) tell(`the access list in ${place} is empty`);
   const shown = entries.map((entry) => ({ entry, bytes: bytes.get(entry.name) }));
   const isForPeople = process.stdout.isTTY && entries.length > 0;
   const lines = isForPeople ? tableLines(tableOf(shown, Date.now())) : shown.map(plainLine);
   for (const line of lines) printLine(line);
 }
 
-export async function showAccess(name: string, options: StateOption & { json?: boolean }): Promise<void> {
-  const state = await openExistingStateDir(findState(options));
-  const entry = (await accessFile(state).read()).find((each) => each.name === name);
-  if (entry === undefined) throw new WstunError('name-unknown', name);
+export async function showAccess(name: string, options: PlaceOptions & { json?: boolean }): Promise<void> {
   const now = Date.now();
-  const usage = await readUsage(state, now);
+  const found = await withAccess(options, async ({ list, usage, isDead }) => {
+    const entry = required(await list.read(), name);
+    return { entry, usage: await usage(now), isOutdated: await isDead(entry), place: list.place };
+  });
+  const { entry, usage, isOutdated, place } = found;
   const [bytes, lastUsed] = [usage.bytes.get(name), usage.lastUsed.get(name)];
-  const isOutdated = await isInviteDead(state, entry);
   const { role, allow, listen = [], limits } = entry;
   if (options.json) {
     const last = lastUsed === undefined ? null : new Date(lastUsed).toISOString();
     const more = { used: bytes ?? 0, month: usage.month, lastUsed: last };
-    const valid = { inviteIsValid: !isOutdated, state: state.path };
+    const valid = { inviteIsValid: !isOutdated, ...(options.cluster ? { cluster: place } : { state: place }) };
     return printLine(JSON.stringify({ name, role, allow, listen, ...limits, ...more, ...valid }));
   }
-  for (const line of tableLines(describeEntry({ entry, bytes, lastUsed }, state.path, isOutdated, now)))
-    printLine(line);
+  for (const line of tableLines(describeEntry({ entry, bytes, lastUsed }, place, isOutdated, now))) printLine(line);
 }
 
 /** The invite stays valid, and sessions continue. */
@@ -116,16 +120,37 @@ export async function setAccess(name: string, options: SetOptions): Promise<void
       'bad-option',
       'nothing to change: give --allow, --disallow, --listen, --no-listen, --sessions, --rate or --quota',
     );
-  await accessFile(await openExistingStateDir(findState(options))).change(name, change);
+  await withAccess(options, ({ list }) => list.change(name, change));
 }
 
-export async function removeAccess(name: string, options: StateOption): Promise<void> {
-  const file = accessFile(await openExistingStateDir(findState(options)));
-  const removed = (await file.read()).find((entry) => entry.name === name);
-  await file.remove(name);
+export async function removeAccess(name: string, options: PlaceOptions): Promise<void> {
+  const removed = await withAccess(options, async ({ list, forgetExit }) => {
+    const entry = (await list.read()).find((each) => each.name === name);
+    await list.remove(name);
+    if (entry?.role === 'exit') await forgetExit(name);
+    return entry;
+  });
   if (!process.stderr.isTTY) return;
   const also = removed?.role === 'exit' ? ' Its clients can no longer reach it through this relay.' : '';
   tell(`wstun: ${name} was removed; its sessions end within two seconds, and its invite is void.${also}`);
+}
+
+/** Copies what the access list of a state directory has into the cluster. */
+export async function importAccess(options: PlaceOptions): Promise<void> {
+  const { cluster: _, ...here } = options;
+  if (options.cluster === undefined) throw new WstunError('bad-option', 'import needs --cluster, into which to copy');
+  const state = await openExistingStateDir(findState(here));
+  const entries = await accessFile(state).read();
+  const added = await withAccess(options, ({ list }) => importEntries(entries, list));
+  for (const name of added) printLine(name);
+  tell(`wstun: ${added.length} of ${entries.length} entries of ${state.path} were new in the cluster`);
+}
+
+/** @throws WstunError name-unknown */
+function required<E extends { readonly name: string }>(entries: readonly E[], name: string): E {
+  const entry = entries.find((each) => each.name === name);
+  if (entry === undefined) throw new WstunError('name-unknown', name);
+  return entry;
 }
 
 /** No relay has used this directory. If it was not named, the person may have meant another one. */

@@ -30,6 +30,33 @@ export const stateOption = (role: 'relay' | 'exit' | 'either') => {
   const option = new Option('--state <dir>', `directory of the keys and the access list (default: ${whose})`);
   return option.argParser(parseStateDir).env('WSTUN_STATE');
 };
+/** How the NATS servers of a cluster are reached. @param what is done there, for help */
+export function addClusterOptions(command: Command, what: string): Command {
+  return command
+    .addOption(
+      new Option('--cluster <url>', `${what}: nats://HOST:4222, or tls:// for TLS; several by commas, may be repeated`)
+        .argParser(texts)
+        .env('WSTUN_CLUSTER'),
+    )
+    .addOption(
+      new Option(
+        '--cluster-name <name>',
+        'with --cluster: which one, where the servers have several (default: wstun)',
+      ).env('WSTUN_CLUSTER_NAME'),
+    )
+    .addOption(
+      new Option(
+        '--cluster-creds <file>',
+        'with --cluster: credentials of NATS, as `nsc generate creds` writes them',
+      ).env('WSTUN_CLUSTER_CREDS'),
+    )
+    .addOption(
+      new Option('--cluster-ca <file>', 'with --cluster: PEM certificates to trust for the NATS servers').env(
+        'WSTUN_CLUSTER_CA',
+      ),
+    );
+}
+
 export const yesOption = (what = 'do not ask for confirmation') => new Option('--yes', what);
 export const texts = collect((text) => text);
 export const allowOption = (what: string) => new Option('--allow <rule>', what).argParser(texts);

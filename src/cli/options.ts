@@ -64,6 +64,11 @@ export function parseCount(text: string): number {
   return Number(text);
 }
 
+export function parseReplicas(text: string): number {
+  if (!/^[1-5]$/.test(text)) throw new WstunError('bad-option', '--cluster-replicas needs a number from 1 to 5');
+  return Number(text);
+}
+
 /** An IP address without brackets, or `none`. */
 export function parsePublicAddress(text: string): string {
   const address = text.replace(/^\[(.*)\]$/, '$1');

@@ -6,6 +6,7 @@ import { type Relay, type RelayOptions, startRelay } from '../app/relay.ts';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
 import { startOf } from '../workers/worker-environment.ts';
+import { type ClusterTexts, clusterPlaceOf } from './access-place.ts';
 import { type ConfigFollower, type Following, followConfig } from './config/follow.ts';
 import { LIVE_KEYS } from './config/live.ts';
 import type { Settled } from './config/settle.ts';
@@ -21,6 +22,7 @@ import { firstSignal } from './shutdown.ts';
 export interface RelayCommand
   extends OutputOptions,
     DialTexts,
+    ClusterTexts,
     Pick<
       RelayOptions,
       | 'listen'
@@ -44,6 +46,8 @@ export interface RelayCommand
   readonly acmeDirectory?: string;
   readonly acmeCa?: string;
   readonly acmeEab?: { readonly id: string; readonly key: string };
+  readonly clusterUrl?: string;
+  readonly clusterReplicas?: number;
   /** Milliseconds. */
   readonly resumeWindow?: number;
   /** Processes; default: 1. */
@@ -67,12 +71,13 @@ export async function runRelay(settled: Settled): Promise<void> {
 
 /** As the library takes them. */
 export function relayOptionsOf(options: RelayCommand, passed: readonly PassedSocket[]): RelayOptions {
-  const { resumeWindow, tlsCert, tlsKey, tlsSelfSigned, publicAddress, acme, workers, ...rest } = options;
+  const { resumeWindow, tlsCert, tlsKey, tlsSelfSigned, publicAddress, acme, workers, cluster: _, ...rest } = options;
   return {
     ...rest,
     ...dialOptions(options),
     ...tlsOf(options),
     ...acmeOf(options),
+    ...clusterOf(options),
     ...(passed.length > 0 && { listen: passed }),
     ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
     state: stateDirFor('relay', options),
@@ -135,7 +140,8 @@ export function showReady(relay: RelayFacts, options: RelayCommand, output: Outp
   if (urlFault !== undefined) output.logger.warn({ url }, urlFault);
   else sayWhatIsInFront(relay, options, output);
   output.say(`Its keys and its access list are in ${relay.state}.`);
-  const at = stateArgument(relay.state);
+  const inCluster = options.cluster === undefined ? '' : ' --cluster URL';
+  const at = `${stateArgument(relay.state)}${inCluster}`;
   if (invite !== undefined) showFirstInvite(output, invite);
   if (urlSource === 'guessed') output.say(guessedAddressText(url));
   output.say(
@@ -205,6 +211,16 @@ function acmeOf(options: RelayCommand): Pick<RelayOptions, 'acme'> {
   // The account may come from a variable that is set for other uses.
   const given = Object.keys(more).some((name) => name !== 'externalAccount');
   if (given) throw new WstunError('bad-option', '--acme-… needs --acme DOMAIN');
+  return {};
+}
+
+function clusterOf(options: RelayCommand): Pick<RelayOptions, 'cluster'> {
+  const { clusterUrl: url, clusterReplicas: replicas, clusterName, clusterCreds, clusterCa } = options;
+  const place = clusterPlaceOf(options);
+  if (place !== undefined)
+    return { cluster: { ...place, ...(url !== undefined && { url }), ...(replicas !== undefined && { replicas }) } };
+  const isGiven = [url, replicas, clusterName, clusterCreds, clusterCa].some((each) => each !== undefined);
+  if (isGiven) throw new WstunError('bad-option', '--cluster-… needs --cluster URL');
   return {};
 }
 

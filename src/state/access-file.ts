@@ -12,6 +12,7 @@ import {
   removeEntry,
   replaceKeys,
 } from './access-list.ts';
+import type { AccessStore } from './access-store.ts';
 import type { StateDir } from './state-dir.ts';
 
 export const ACCESS_FILE_NAME = 'access.toml';
@@ -19,11 +20,15 @@ export const ACCESS_FILE_NAME = 'access.toml';
 /** The text of a list that was emptied on purpose. */
 const NOBODY = '# nobody\n';
 
-export class AccessFile<R, L> {
+export class AccessFile<R, L> implements AccessStore<R, L> {
   constructor(
     readonly state: StateDir,
     private readonly parsers: RuleParsers<R, L>,
   ) {}
+
+  get place(): string {
+    return this.state.path;
+  }
 
   /** The entries, none if there is no file. @throws WstunError state-unusable, access-malformed */
   async read(): Promise<readonly ListedEntry<R, L>[]> {

@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { ACCESS_FILE_NAME, type AccessFile } from './access-file.ts';
 import type { ListedEntry } from './access-list.ts';
+import type { AccessSource } from './access-store.ts';
 import { FileWatch } from './file-watch.ts';
 
 /** An editor may write a file in steps, and an empty first step would lock all peers out. */
@@ -21,6 +22,19 @@ export interface AccessWatch<R, L> {
   /** As of FileWatch. */
   look(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** The file as a list that can be followed. */
+export function followedFile<R, L>(file: AccessFile<R, L>): AccessSource<R, L> {
+  return {
+    place: file.place,
+    read: () => file.read(),
+    add: (entry) => file.add(entry),
+    replaceKeys: (keys) => file.replaceKeys(keys),
+    change: (name, change) => file.change(name, change),
+    remove: (name) => file.remove(name),
+    follow: (handler) => watchAccess(file, handler),
+  };
 }
 
 /** Does not keep the process alive. @throws WstunError state-unusable, access-malformed: there is no valid list */

@@ -27,7 +27,7 @@ const LATEST_DATE = 8.64e15;
 
 type Counts = ReadonlyMap<string, number>;
 
-interface Usage {
+export interface Usage {
   /** As 2026-01. */
   readonly month: string;
   readonly bytes: Counts;
@@ -50,7 +50,16 @@ export async function openUsage(state: StateDir, logger: Logger, clock: Clock = 
   return new UsageFile(state, logger, clock, signature, await readUsage(state, clock.wallTime()));
 }
 
-export class UsageFile {
+/** Counts what names use in the month. */
+export interface UsageCounter {
+  /** Bytes in this month. */
+  usedBy(name: string): number;
+  add(name: string, bytes: number): void;
+  /** Resolves when everything is kept. Call it when nothing is counted any more. */
+  close(): Promise<void>;
+}
+
+export class UsageFile implements UsageCounter {
   private month: string;
   private monthEnds: number;
   /** If the calendar shows an earlier time, the month was wrong. */

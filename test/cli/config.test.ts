@@ -31,6 +31,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
   ...{ 'tls-pin': `sha256/${'A'.repeat(43)}=`, url: 'wss://relay.example.org', 'trust-proxy': '10.0.0.0/8' },
   ...{ acme: 'relay.example.org', tether: '127.0.0.1:8808' },
   ...{ workers: '2', 'dns-listen': '127.0.0.1:5353', 'remote-forward': '8080:127.0.0.1:80' },
+  'cluster-replicas': '3',
   'local-forward': '5353:127.0.0.1:53/udp',
 };
 
@@ -76,6 +77,7 @@ describe('each option of client, relay and exit', () => {
     const kinds = new Map(CASES.map(({ key, setting }) => [key, setting.kind]));
     expect([...kinds].filter(([, kind]) => kind === 'number').map(([key]) => key)).toEqual([
       ...['resume-window', 'links', 'link-max-bytes', 'link-max-age', 'workers', 'max-pending-per-address'],
+      'cluster-replicas',
     ]);
     expect([...kinds].filter(([, kind]) => kind === 'choice').map(([key]) => key)).toEqual(['tether', 'via-browser']);
   });

@@ -69,6 +69,7 @@ needs=(
   fish:fish
   mandoc:mandoc
   pebble:pebble
+  nats-server:nats-server
 )
 
 missing() {

@@ -1,6 +1,7 @@
 /** `wstun access …`: their options, and what `--help` says. */
 import { Command, Option } from 'commander';
 import {
+  addClusterOptions,
   allowOption,
   listenRuleOption,
   noListenRuleOption,
@@ -13,8 +14,9 @@ export function accessCommand(): Command {
   const access = new Command('access')
     .description('Manage who may use a relay or an exit')
     .addHelpText('after', ACCESS_EXAMPLES);
-  for (const sub of [accessAdd(), accessList(), accessShow(), accessSet(), accessRenew(), accessRemove()])
-    access.addCommand(sub);
+  const edits = [accessAdd(), accessList(), accessShow(), accessSet(), accessRenew(), accessRemove()];
+  for (const sub of edits) access.addCommand(addClusterOptions(sub, 'the access list of a cluster of relays'));
+  access.addCommand(addClusterOptions(accessImport(), 'where to copy it'));
   return access;
 }
 
@@ -107,6 +109,13 @@ function accessRemove(): Command {
     .action(async (name: string, options) => (await import('../access.ts')).removeAccess(name, options));
 }
 
+function accessImport(): Command {
+  return new Command('import')
+    .description('Copy the access list of a relay into its cluster, and print the names that were new there')
+    .addOption(stateOption('either'))
+    .action(async (options) => (await import('../access.ts')).importAccess(options));
+}
+
 const ACCESS_EXAMPLES = `
 Examples:
   Only public addresses:
@@ -135,6 +144,9 @@ Examples:
     wstun access remove alice
   See all names, with their rules and use:
     wstun access list
+  Of relays that have one list in a cluster (wstun relay --cluster):
+    wstun access add grace --cluster nats://nats.example.org
+    wstun access import --cluster nats://nats.example.org
 
 Rules: CIDR|IP|name|*.name[:ports], * for everything. IPv6 in brackets; ports
 are a list with ranges: 22,80,8000-8999. Of --listen: ADDRESS:PORTS, where

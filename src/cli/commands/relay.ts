@@ -1,6 +1,7 @@
 /** `wstun relay`: its options, and what `--help` says. */
 import { Command, Option } from 'commander';
 import {
+  addClusterOptions,
   dnsOption,
   publicAddressOption,
   resumeWindowOption,
@@ -10,7 +11,7 @@ import {
   withConfigOption,
   withOutputOptions,
 } from '../command-options.ts';
-import { collect, parseCount, parseExternalAccount, parseHostPort, parseWorkers } from '../options.ts';
+import { collect, parseCount, parseExternalAccount, parseHostPort, parseReplicas, parseWorkers } from '../options.ts';
 
 export function relayCommand(): Command {
   const command = new Command('relay')
@@ -45,7 +46,22 @@ export function relayCommand(): Command {
     const [{ runRelay }, { settleCommand }] = await Promise.all([import('../relay.ts'), import('../config/roles.ts')]);
     await runRelay(await settleCommand('relay', parsed));
   });
-  return withConfigOption(withOutputOptions(withTargetOptions(withFrontOptions(withAcme(command)))), 'relay');
+  const all = withClusterOptions(withTargetOptions(withFrontOptions(withAcme(command))));
+  return withConfigOption(withOutputOptions(all), 'relay');
+}
+
+function withClusterOptions(command: Command): Command {
+  const grouped = command.optionsGroup('Several relays with the same keys:');
+  return addClusterOptions(grouped, 'work together with other relays by these NATS servers')
+    .option(
+      '--cluster-url <url>',
+      'with --cluster: URL by which exits and other relays reach this very relay (default: the first --url)',
+    )
+    .option(
+      '--cluster-replicas <n>',
+      'with --cluster: copies of what NATS stores, 1 to 5 (default: 3, or 1 where there are fewer servers)',
+      parseReplicas,
+    );
 }
 
 function withFrontOptions(command: Command): Command {
@@ -120,6 +136,8 @@ Examples:
   Only forward to the exits of \`wstun exit\`:
     wstun relay --no-exit --listen 127.0.0.1:8080 \\
       --url wss://relay.example.org
+  One of several relays that share an access list and know each other's exits:
+    wstun relay --url wss://a.example.org --cluster nats://nats.example.org
   Print an invite for alice, while the relay is running:
     wstun access add alice
 

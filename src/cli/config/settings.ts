@@ -122,7 +122,10 @@ const SECRET_FORMS: Readonly<Record<string, RegExp>> = {
   header: /^[^:]*:(?=.)/,
   proxy: /^(?:[a-z][a-z0-9+.-]*:\/\/)?(?=.*@)/i,
   via: /^(?:[a-z][a-z0-9+.-]*:\/\/)?(?=.*@)/i,
+  cluster: /^(?:[a-z][a-z0-9+.-]*:\/\/)?(?=.*@)/i,
 };
+/** URLs, whose hosts may be shown. */
+const WITH_HOST: readonly string[] = ['proxy', 'via', 'cluster'];
 /** Fields that hold no secret. */
 const PLAIN_FIELD = /^(?:accept[\w-]*|user-agent|referer|origin|host|dnt|cache-control|pragma)\s*:/i;
 
@@ -145,8 +148,8 @@ function masked(key: string, text: string): string {
   const form = SECRET_FORMS[key];
   if (form === undefined || (key === 'header' && (PLAIN_FIELD.test(text) || text.startsWith('@')))) return text;
   const [shown] = form.exec(text) ?? [];
-  if (shown === undefined) return key === 'proxy' || key === 'via' ? text : '…';
-  const host = key === 'proxy' || key === 'via' ? text.replace(/^.*@/s, '@') : '';
+  if (shown === undefined) return WITH_HOST.includes(key) ? text : '…';
+  const host = WITH_HOST.includes(key) ? text.replace(/^.*@/s, '@') : '';
   return `${shown}…${host}`;
 }
 

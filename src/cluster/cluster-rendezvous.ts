@@ -1,0 +1,187 @@
+/**
+ * How the relays of a cluster reach each other's exits. Where an exit is registered is not stored: the relay that has
+ * its control link subscribes to a subject of the exit, and that nobody subscribes is known at once. A relay that has a
+ * client for it asks there, and the exit dials to that relay. Where it cannot, the relay that has the exit dials, and
+ * forwards between the two. Nothing of what sessions hold goes over the bus.
+ */
+import { type Clock, systemClock } from '../clock.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { Call, CallOutcome, Rendezvous, RendezvousHandler } from '../relay/rendezvous.ts';
+import type { MessageLink } from '../transport/message-link.ts';
+import type { Bus, BusMessage } from './bus.ts';
+import type { ExitKeys } from './exit-keys.ts';
+import { type ClusterRelay, relayIn } from './known-relays.ts';
+import { exitSubject } from './names.ts';
+
+/** For an answer of another relay: a round trip on the bus, while a client is held for 8 s. */
+const CALL_MS = 3_000;
+/** Links to other relays that are being dialled for exits of this one. */
+const MAX_DIALS = 256;
+/** How long an exit that could not come to a relay is not sent there again. */
+const UNREACHED_MS = 10 * 60_000;
+/** Calls that exits may still say they cannot answer, and pairs of exit and relay that are remembered. */
+const MAX_REMEMBERED = 4_096;
+/** All relays with an exit are one group: a call goes to one of them. */
+const QUEUE = 'relays';
+/** docs/protocol.md §11. */
+const TOKEN = /^[0-9a-f]{32}$/;
+
+export interface ClusterRendezvousOptions {
+  readonly bus: Bus;
+  readonly cluster: string;
+  readonly own: () => ClusterRelay;
+  readonly keys: Pick<ExitKeys, 'share' | 'repeat'>;
+  /** A link to that relay, as the exit's answer to a call with that token. Rejects after a time limit. */
+  readonly dialAs: (exit: string, relay: DialledRelay, token: string) => Promise<MessageLink>;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+}
+
+export type DialledRelay = Pick<ClusterRelay, 'url' | 'pins'>;
+
+interface RemoteCall extends DialledRelay {
+  readonly node: string;
+  readonly token: string;
+}
+
+export class ClusterRendezvous implements Rendezvous {
+  readonly hasOthers = true;
+  readonly tokenPrefix: string;
+  private readonly clock: Clock;
+  private handler: RendezvousHandler | undefined;
+  private dials = 0;
+  /** Calls that exits of this relay were sent for others, by token; the oldest first. */
+  private readonly sent = new Map<string, RemoteCall>();
+  /** Exit and URL of a relay to when it is not to be sent there again, by the clock, ms. */
+  private readonly unreached = new Map<string, number>();
+
+  constructor(private readonly options: ClusterRendezvousOptions) {
+    this.tokenPrefix = options.own().node;
+    this.clock = options.clock ?? systemClock;
+  }
+
+  setHandler(handler: RendezvousHandler): void {
+    this.handler = handler;
+    this.options.keys.repeat();
+  }
+
+  /** What another relay has stored of an exit. */
+  handleKeys(exit: string, keys: readonly string[]): void {
+    this.handler?.handleKeys(exit, keys);
+  }
+
+  announce(exit: string): () => void {
+    const { bus, cluster } = this.options;
+    const subject = exitSubject(cluster, exit);
+    return bus.subscribe(subject, (message) => this.handleCall(exit, message), { queue: QUEUE });
+  }
+
+  /** An exit may be registered at each of them. */
+  isElsewhere(): boolean {
+    return false;
+  }
+
+  shareKeys(exit: string, keys: readonly string[]): void {
+    this.options.keys.share(exit, keys);
+  }
+
+  async call(exit: string, token: string): Promise<CallOutcome> {
+    const { bus, cluster, own } = this.options;
+    const { node, url, pins } = own();
+    const call: RemoteCall = { node, url, pins, token };
+    const answer = await bus.request(exitSubject(cluster, exit), encode(call), CALL_MS);
+    if (answer === 'nobody') return 'absent';
+    return answer === 'away' ? 'unreachable' : outcomeIn(answer);
+  }
+
+  /** Each relay has a URL of its own, at which no other one answers. */
+  isOthers(): boolean {
+    return false;
+  }
+
+  passAnswer(_exit: string, _token: string, link: MessageLink): void {
+    link.abort();
+  }
+
+  noteUnreached(exit: string, token: string): void {
+    const call = this.sent.get(token);
+    if (call === undefined) return;
+    this.sent.delete(token);
+    this.unreached.delete(pairOf(exit, call.url));
+    this.unreached.set(pairOf(exit, call.url), this.clock.now() + UNREACHED_MS);
+    dropOldest(this.unreached);
+    void this.bridge(exit, call);
+  }
+
+  /** Another relay has a client for an exit of this one. */
+  private handleCall(exit: string, message: BusMessage): void {
+    const call = decode(message.data);
+    if (call === undefined) return;
+    const respond = (outcome: CallOutcome) => message.respond(Buffer.from(JSON.stringify({ outcome })));
+    const wanted: Call = { token: call.token, relay: call.url };
+    const outcome = this.isUnreached(exit, call.url)
+      ? 'unreachable'
+      : (this.handler?.handleCall(exit, wanted) ?? 'absent');
+    if (outcome !== 'unreachable') {
+      this.sent.set(call.token, call);
+      dropOldest(this.sent);
+      return respond(outcome);
+    }
+    // It is of an older version, or has no way to that relay.
+    respond(this.dials < MAX_DIALS ? 'called' : 'unreachable');
+    void this.bridge(exit, call);
+  }
+
+  /** Goes to the other relay in the exit's place: there its client is joined with this link, and here with the exit. */
+  private async bridge(exit: string, { node, url, pins, token }: RemoteCall): Promise<void> {
+    const { dialAs, logger } = this.options;
+    if (this.dials >= MAX_DIALS) return;
+    this.dials += 1;
+    try {
+      const link = await dialAs(exit, { url, pins }, token);
+      if (this.handler === undefined) link.close();
+      else this.handler.handleForward(exit, link, `relay-${node}`);
+    } catch (error) {
+      logger.info({ exit, relay: url, reason: String(error) }, 'another relay of the cluster could not be reached');
+    } finally {
+      this.dials -= 1;
+    }
+  }
+
+  private isUnreached(exit: string, url: string): boolean {
+    return (this.unreached.get(pairOf(exit, url)) ?? Number.NEGATIVE_INFINITY) > this.clock.now();
+  }
+}
+
+function pairOf(exit: string, url: string): string {
+  return `${exit} ${url}`;
+}
+
+function dropOldest(map: Map<string, unknown>): void {
+  const [oldest] = map.keys();
+  if (map.size > MAX_REMEMBERED && oldest !== undefined) map.delete(oldest);
+}
+
+function encode(call: RemoteCall): Uint8Array {
+  return Buffer.from(JSON.stringify(call));
+}
+
+/** Undefined for anything else. */
+function decode(data: Uint8Array): RemoteCall | undefined {
+  try {
+    const said = JSON.parse(Buffer.from(data).toString('utf8')) as Record<string, unknown>;
+    const { node, url, pins } = relayIn({ ...said, urls: [] });
+    return TOKEN.test(String(said.token)) ? { node, url, pins, token: String(said.token) } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function outcomeIn(answer: Uint8Array): CallOutcome {
+  try {
+    const { outcome } = JSON.parse(Buffer.from(answer).toString('utf8')) as { readonly outcome?: unknown };
+    return outcome === 'called' || outcome === 'absent' ? outcome : 'unreachable';
+  } catch {
+    return 'unreachable';
+  }
+}

@@ -1,0 +1,124 @@
+/** Which relays of a cluster there are: each says so again and again, and counts until it has been silent for long. */
+import { type Clock, systemClock, type Timer } from '../clock.ts';
+import { parseRelayUrl } from '../crypto/relay-url.ts';
+import type { Bus } from './bus.ts';
+import { relaysSubject } from './names.ts';
+
+const BEAT_MS = 5_000;
+/** Three that were missed. */
+const SILENT_MS = 16_000;
+/** More than a cluster has: whoever may publish there could invent any number. */
+const MAX_RELAYS = 256;
+/** URLs and pins of one relay: as many as an invite has. */
+const MAX_LISTED = 8;
+const NODE = /^[0-9a-f]{8}$/;
+
+export interface ClusterRelay {
+  /** 8 hex digits, of one process. */
+  readonly node: string;
+  /** By which exits and other relays reach this very relay. */
+  readonly url: string;
+  /** Of its TLS key, where no authority has issued its certificate: `sha256/…`. */
+  readonly pins: readonly string[];
+  /** Those of its invites, by which clients reach it, and perhaps other relays, too. */
+  readonly urls: readonly string[];
+}
+
+export class KnownRelays {
+  private readonly clock: Clock;
+  private readonly heard = new Map<string, { readonly relay: ClusterRelay; readonly at: number }>();
+  private timer: Timer | undefined;
+  private readonly unsubscribe: () => void;
+
+  constructor(
+    private readonly bus: Bus,
+    private readonly cluster: string,
+    private readonly own: () => ClusterRelay,
+    clock?: Clock,
+  ) {
+    this.clock = clock ?? systemClock;
+    this.unsubscribe = bus.subscribe(relaysSubject(cluster), ({ data }) => this.handleBeat(data));
+  }
+
+  /** This relay is there from now on. */
+  begin(): void {
+    this.bus.onState(() => this.beat());
+    this.beatOn();
+  }
+
+  /** Those besides this one. */
+  get others(): readonly ClusterRelay[] {
+    const now = this.clock.now();
+    const { node } = this.own();
+    const present = [...this.heard.values()].filter(({ relay, at }) => relay.node !== node && now - at < SILENT_MS);
+    return present.map(({ relay }) => relay);
+  }
+
+  /** Undefined for this one, and for what is unknown or silent. */
+  byNode(node: string): ClusterRelay | undefined {
+    return this.others.find((relay) => relay.node === node);
+  }
+
+  close(): void {
+    this.clock.clearTimeout(this.timer);
+    this.unsubscribe();
+    this.bus.publish(relaysSubject(this.cluster), encode({ node: this.own().node, gone: true }));
+  }
+
+  private beatOn(): void {
+    this.beat();
+    this.timer = this.clock.setTimeout(() => this.beatOn(), BEAT_MS).unref();
+  }
+
+  private beat(): void {
+    this.bus.publish(relaysSubject(this.cluster), encode(this.own()));
+  }
+
+  private handleBeat(data: Uint8Array): void {
+    const beat = decode(data);
+    const { node } = this.own();
+    if (beat === undefined || beat.node === node) return;
+    const isNew = !this.heard.has(beat.node);
+    this.heard.delete(beat.node);
+    if (beat.relay === undefined) return;
+    this.heard.set(beat.node, { relay: beat.relay, at: this.clock.now() });
+    for (const [oldest] of this.heard) {
+      if (this.heard.size <= MAX_RELAYS) break;
+      this.heard.delete(oldest);
+    }
+    // It has not heard of this one yet.
+    if (isNew) this.beat();
+  }
+}
+
+function encode(beat: object): Uint8Array {
+  return Buffer.from(JSON.stringify(beat));
+}
+
+interface Beat {
+  readonly node: string;
+  /** Undefined: it has gone. */
+  readonly relay: ClusterRelay | undefined;
+}
+
+function decode(data: Uint8Array): Beat | undefined {
+  try {
+    const { gone, ...said } = JSON.parse(Buffer.from(data).toString('utf8')) as Record<string, unknown>;
+    const node = String(said.node);
+    if (!NODE.test(node)) return undefined;
+    return { node, relay: gone === true ? undefined : relayIn(said) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** What another relay says of itself. @throws if it has another form */
+export function relayIn({ node, url, pins, urls }: Readonly<Record<string, unknown>>): ClusterRelay {
+  if (!NODE.test(String(node)) || !Array.isArray(pins) || !Array.isArray(urls)) throw new TypeError('no relay');
+  return {
+    node: String(node),
+    url: parseRelayUrl(String(url)),
+    pins: pins.slice(0, MAX_LISTED).map(String),
+    urls: urls.slice(0, MAX_LISTED).map((each) => parseRelayUrl(String(each))),
+  };
+}

@@ -1,0 +1,184 @@
+/** Watches a bucket of JetStream over one connection: begins anew where its consumer goes silent or leaves a gap. */
+import { sleep } from '../async/abortable.ts';
+import type { Clock, Timer } from '../clock.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { BucketHandler, BucketValue } from './bus.ts';
+import type { Library } from './nats-connection.ts';
+import type { JetStreamManager, Msg, NatsConnection } from './nats-library.ts';
+
+/** JetStream sends something at least so often. */
+const HEARTBEAT_MS = 2_000;
+/** The server that had the consumer may have gone. What changes meanwhile is learnt so much later. */
+const SILENT_MS = 2.5 * HEARTBEAT_MS;
+/** After that a consumer that nobody listens to is removed. */
+const FORGET_MS = 30_000;
+const RETRY_MS = 500;
+
+export interface WatchParts {
+  readonly connection: NatsConnection;
+  readonly manager: JetStreamManager;
+  readonly library: Library;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+export class BucketWatch {
+  private readonly stream: string;
+  private readonly prefix: string;
+  private isStopped = false;
+  private endOfTurn: () => void = () => {};
+
+  constructor(
+    private readonly bucket: string,
+    private readonly handler: BucketHandler,
+    private readonly parts: WatchParts,
+  ) {
+    this.stream = `KV_${bucket}`;
+    this.prefix = `$KV.${bucket}.`;
+    void this.run();
+  }
+
+  stop(): void {
+    this.isStopped = true;
+    this.endOfTurn();
+  }
+
+  private async run(): Promise<void> {
+    while (!this.isStopped) {
+      try {
+        await this.turn();
+      } catch (error) {
+        this.parts.logger.debug({ bucket: this.bucket, reason: String(error) }, 'a bucket could not be watched');
+      }
+      if (!this.isStopped) await sleep(this.parts.clock, RETRY_MS);
+    }
+  }
+
+  /** Resolves when another consumer is needed, or after `stop`. */
+  private async turn(): Promise<void> {
+    const { connection, manager, library } = this.parts;
+    const inbox = library.createInbox();
+    const over = new Promise<void>((resolve) => {
+      this.endOfTurn = resolve;
+    });
+    const turn = new Turn(this.prefix, this.handler, this.parts, () => this.endOfTurn());
+    const subscription = connection.subscribe(inbox, {
+      callback: (error, message) => (error === null ? turn.handleMessage(message) : this.endOfTurn()),
+    });
+    try {
+      const { num_pending: pending } = await manager.consumers.add(this.stream, this.consumerOf(inbox));
+      turn.begin(pending);
+      await over;
+    } finally {
+      turn.end();
+      if (!connection.isClosed()) subscription.unsubscribe();
+    }
+  }
+
+  private consumerOf(inbox: string) {
+    const { AckPolicy, DeliverPolicy, nanos } = this.parts.library;
+    return {
+      deliver_subject: inbox,
+      deliver_policy: DeliverPolicy.LastPerSubject,
+      ack_policy: AckPolicy.None,
+      filter_subject: `${this.prefix}>`,
+      flow_control: true,
+      idle_heartbeat: nanos(HEARTBEAT_MS),
+      inactive_threshold: nanos(FORGET_MS),
+      mem_storage: true,
+      num_replicas: 1,
+    };
+  }
+}
+
+/** What one consumer delivers. */
+class Turn {
+  /** Until all that the bucket held has come. */
+  private snapshot: Map<string, BucketValue> | undefined = new Map();
+  private delivered = 0;
+  private silence: Timer | undefined;
+  private isOver = false;
+  /** Messages may come before the answer that says how many there are. */
+  private hasBegun = false;
+  private isCaughtUp = false;
+
+  constructor(
+    private readonly prefix: string,
+    private readonly handler: BucketHandler,
+    private readonly parts: WatchParts,
+    private readonly onBroken: () => void,
+  ) {
+    this.awaitNext();
+  }
+
+  /** @param pending values in the bucket when the consumer was made */
+  begin(pending: number): void {
+    this.hasBegun = true;
+    if (pending === 0 || this.isCaughtUp) this.showSnapshot();
+  }
+
+  end(): void {
+    this.isOver = true;
+    this.parts.clock.clearTimeout(this.silence);
+  }
+
+  handleMessage(message: Msg): void {
+    if (this.isOver) return;
+    this.awaitNext();
+    // Status 100: a heartbeat, or a question whether what was sent so far has arrived.
+    if (message.headers?.code === 100) {
+      const stalled = message.headers.get('Nats-Consumer-Stalled');
+      if (message.reply) message.respond();
+      else if (stalled !== undefined && stalled !== '') this.parts.connection.publish(stalled);
+      return;
+    }
+    const at = placeIn(message.reply ?? '');
+    if (at === undefined || at.delivery !== this.delivered + 1) return this.onBroken();
+    this.delivered = at.delivery;
+    const operation = message.headers?.get('KV-Operation') ?? '';
+    const isValue = operation === '' || operation === 'PUT';
+    const value = isValue ? { value: message.data, revision: at.revision } : undefined;
+    this.take(message.subject.slice(this.prefix.length), value);
+    this.isCaughtUp ||= at.pending === 0;
+    if (this.hasBegun && this.isCaughtUp && this.snapshot !== undefined) this.showSnapshot();
+  }
+
+  private take(key: string, value: BucketValue | undefined): void {
+    if (this.snapshot === undefined) this.handler.handleChange(key, value);
+    else if (value === undefined) this.snapshot.delete(key);
+    else this.snapshot.set(key, value);
+  }
+
+  private showSnapshot(): void {
+    const { snapshot } = this;
+    this.snapshot = undefined;
+    // A value that was removed leaves a message that says so.
+    if (snapshot !== undefined) this.handler.handleSnapshot(snapshot, this.delivered === 0);
+  }
+
+  private awaitNext(): void {
+    this.parts.clock.clearTimeout(this.silence);
+    this.silence = this.parts.clock.setTimeout(this.onBroken, SILENT_MS).unref();
+  }
+}
+
+interface Place {
+  readonly revision: number;
+  /** From 1, in the order in which the consumer sends. */
+  readonly delivery: number;
+  /** Messages that the consumer has still to send. */
+  readonly pending: number;
+}
+
+/**
+ * `$JS.ACK.STREAM.CONSUMER.DELIVERIES.SEQUENCE.DELIVERY.TIME.PENDING`; newer servers may put a domain and the hash of
+ * an account before the stream, and more at the end (NATS ADR-15).
+ */
+function placeIn(reply: string): Place | undefined {
+  const tokens = reply.split('.');
+  if (tokens[0] !== '$JS' || tokens[1] !== 'ACK') return undefined;
+  const first = tokens.length === 9 ? 5 : 7;
+  const [revision, delivery, , pending] = tokens.slice(first, first + 4).map(Number);
+  if (revision === undefined || delivery === undefined || pending === undefined) return undefined;
+  return { revision, delivery, pending };
+}

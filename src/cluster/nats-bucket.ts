@@ -1,0 +1,204 @@
+/**
+ * A bucket of JetStream, for as long as its bus is open: made where it is missing, and watched by a consumer of our
+ * own. That of the KV package hears only after a minute that the server which had its consumer has gone.
+ */
+import { AbortableWait, sleep } from '../async/abortable.ts';
+import { type Clock, systemClock } from '../clock.ts';
+import { WstunError } from '../errors.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { Bucket, BucketHandler, BucketOptions, BucketValue } from './bus.ts';
+import { BucketWatch } from './nats-bucket-watch.ts';
+import type { Library } from './nats-connection.ts';
+import type { JetStreamManager, KV, NatsConnection } from './nats-library.ts';
+
+/** For one answer of JetStream. Servers that elect a new leader take up to two seconds, and then it is asked again. */
+const ANSWER_MS = 2_000;
+/** For a bucket that is being opened, or while the connection is made: whoever asks waits for it so long. */
+const OPEN_MS = 4_000;
+/** After one that failed. */
+const RETRY_MS = 500;
+/** Most copies of a bucket that are of use: two of three servers may be lost in turn. */
+const MAX_REPLICAS = 3;
+
+interface NatsBucketOptions extends BucketOptions {
+  readonly replicas: number | undefined;
+  readonly logger: Logger;
+  readonly clock?: Clock | undefined;
+  /** Of JetStream; undefined: it works. */
+  readonly onFault: (fault: WstunError | undefined) => void;
+}
+
+/** Of one connection. */
+interface Opened {
+  readonly kv: KV;
+  readonly manager: JetStreamManager;
+}
+
+export class NatsBucket implements Bucket {
+  private readonly clock: Clock;
+  private connection: NatsConnection | undefined;
+  private opened: Opened | undefined;
+  private handler: BucketHandler | undefined;
+  private watching: BucketWatch | undefined;
+  /** Who asked before it was open. */
+  private readonly waiting = new Set<AbortableWait<Opened>>();
+
+  constructor(
+    private readonly name: string,
+    private readonly options: NatsBucketOptions,
+    private readonly library: Library,
+  ) {
+    this.clock = options.clock ?? systemClock;
+  }
+
+  handleUp(connection: NatsConnection): void {
+    this.connection = connection;
+    void this.open(connection);
+  }
+
+  handleDown(): void {
+    this.connection = undefined;
+    this.opened = undefined;
+    this.watching?.stop();
+    this.watching = undefined;
+  }
+
+  watch(handler: BucketHandler): void {
+    this.handler = handler;
+    this.beginWatch();
+  }
+
+  async get(key: string): Promise<BucketValue | undefined> {
+    const found = await this.ask(({ kv }) => kv.get(key));
+    return found?.operation === 'PUT' ? { value: found.value, revision: found.revision } : undefined;
+  }
+
+  async create(key: string, value: Uint8Array): Promise<boolean> {
+    return await this.askUnlessChanged(({ kv }) => kv.create(key, value));
+  }
+
+  async put(key: string, value: Uint8Array): Promise<void> {
+    await this.ask(({ kv }) => kv.put(key, value));
+  }
+
+  async update(key: string, value: Uint8Array, revision: number): Promise<boolean> {
+    return await this.askUnlessChanged(({ kv }) => kv.update(key, value, revision));
+  }
+
+  async remove(key: string, revision?: number): Promise<boolean> {
+    const options = revision === undefined ? {} : { previousSeq: revision };
+    return await this.askUnlessChanged(({ kv }) => kv.delete(key, options));
+  }
+
+  /** False: JetStream has another revision. */
+  private async askUnlessChanged(question: (opened: Opened) => Promise<unknown>): Promise<boolean> {
+    const isDone = async (opened: Opened): Promise<boolean> => {
+      try {
+        await question(opened);
+        return true;
+      } catch (error) {
+        if (isWrongRevision(error)) return false;
+        throw error;
+      }
+    };
+    return await this.ask(isDone);
+  }
+
+  /** @throws WstunError cluster-away */
+  private async ask<T>(question: (opened: Opened) => Promise<T>): Promise<T> {
+    const opened = this.opened ?? (await this.whenOpen());
+    try {
+      return await question(opened);
+    } catch (error) {
+      throw new WstunError('cluster-away', `the bucket ${this.name}: ${textOf(error)}`, { cause: error });
+    }
+  }
+
+  /** @throws WstunError cluster-away */
+  private async whenOpen(): Promise<Opened> {
+    const wait = new AbortableWait<Opened>({
+      clock: this.clock,
+      limitMs: OPEN_MS,
+      onExpired: () => wait.reject(new WstunError('cluster-away', `the bucket ${this.name} is not open`)),
+      onSettled: () => this.waiting.delete(wait),
+    });
+    this.waiting.add(wait);
+    return await wait.promise;
+  }
+
+  /** Until it is open, or the connection is lost. */
+  private async open(connection: NatsConnection): Promise<void> {
+    while (this.connection === connection) {
+      try {
+        const opened = await this.openOnce(connection);
+        if (this.connection !== connection) return;
+        this.opened = opened;
+        this.options.onFault(undefined);
+        for (const wait of [...this.waiting]) wait.resolve(opened);
+        return this.beginWatch();
+      } catch (error) {
+        if (this.connection !== connection) return;
+        const isMissing = error instanceof Error && error.name === 'JetStreamNotEnabled';
+        const what = isMissing ? 'cluster-no-jetstream' : 'cluster-away';
+        this.options.onFault(new WstunError(what, `the bucket ${this.name}: ${textOf(error)}`));
+        await sleep(this.clock, RETRY_MS);
+      }
+    }
+  }
+
+  private async openOnce(connection: NatsConnection): Promise<Opened> {
+    const { jetstreamManager, Kvm, StorageType } = this.library;
+    const manager = await jetstreamManager(connection, { timeout: ANSWER_MS });
+    const kvm = new Kvm(manager.jetstream());
+    const { maxAgeMs: ttl, inMemory = false } = this.options;
+    const common = { history: 1, storage: inMemory ? StorageType.Memory : StorageType.File, ...(ttl && { ttl }) };
+    const wanted = this.options.replicas ?? MAX_REPLICAS;
+    let kv: KV;
+    try {
+      kv = await kvm.create(this.name, { ...common, replicas: wanted });
+    } catch (error) {
+      // Fewer servers than that: one copy, as two would both be needed at any time.
+      if (this.options.replicas !== undefined || !isTooManyReplicas(error)) throw error;
+      kv = await kvm.create(this.name, { ...common, replicas: 1 });
+    }
+    await this.spread(manager, wanted);
+    return { kv, manager };
+  }
+
+  /** It may have been made when there was one server. */
+  private async spread(manager: JetStreamManager, wanted: number): Promise<void> {
+    const stream = `KV_${this.name}`;
+    const { config } = await manager.streams.info(stream);
+    if (config.num_replicas >= wanted) return;
+    await manager.streams.update(stream, { num_replicas: wanted }).catch((error: unknown) => {
+      this.options.logger.debug({ bucket: this.name, reason: textOf(error) }, 'a bucket has fewer copies than it may');
+    });
+  }
+
+  private beginWatch(): void {
+    const { connection, opened, handler } = this;
+    if (connection === undefined || opened === undefined || handler === undefined) return;
+    this.watching?.stop();
+    const { logger } = this.options;
+    const { library, clock } = this;
+    this.watching = new BucketWatch(this.name, handler, { connection, ...opened, library, logger, clock });
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Of the error that an answer of JetStream has (server/errors.json of nats-server). */
+function codeOf(error: unknown): number | undefined {
+  return (error as { readonly code?: number }).code;
+}
+
+function isWrongRevision(error: unknown): boolean {
+  return codeOf(error) === 10_071 || codeOf(error) === 10_164;
+}
+
+/** No suitable peers for placement; replicas > 1 not supported in non-clustered mode. */
+function isTooManyReplicas(error: unknown): boolean {
+  return codeOf(error) === 10_005 || codeOf(error) === 10_074;
+}

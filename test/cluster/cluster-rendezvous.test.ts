@@ -1,0 +1,169 @@
+import { describe, expect, it } from 'vitest';
+import { ClusterRendezvous } from '../../src/cluster/cluster-rendezvous.ts';
+import { KnownRelays } from '../../src/cluster/known-relays.ts';
+import { claimTicket } from '../../src/cluster/ticket-claims.ts';
+import { silentLogger } from '../../src/observability/logger.ts';
+import type { Call, CallOutcome } from '../../src/relay/rendezvous.ts';
+import type { MessageLink } from '../../src/transport/message-link.ts';
+import { MemoryHub } from '../support/cluster/memory-bus.ts';
+import { memoryLinkPair } from '../support/links/memory-link.ts';
+import { VirtualClock } from '../support/time/virtual-clock.ts';
+
+const TOKEN = '00112233445566778899aabbccddeeff';
+
+function world() {
+  const clock = new VirtualClock();
+  const hub = new MemoryHub(clock);
+  const relay = (node: string, answer: (call: Call) => CallOutcome = () => 'absent') => {
+    const bus = hub.connect();
+    const own = () => ({ node, url: `wss://${node}.example`, pins: [], urls: [] });
+    const relays = new KnownRelays(bus, 'wstun', own, clock);
+    relays.begin();
+    const calls: Call[] = [];
+    const dialled: { exit: string; relay: string; token: string }[] = [];
+    const forwarded: { exit: string; peer: string }[] = [];
+    const rendezvous = new ClusterRendezvous({
+      ...{ bus, cluster: 'wstun', own, logger: silentLogger, clock },
+      keys: { share() {}, repeat() {} },
+      dialAs: async (exit, { url }, token): Promise<MessageLink> => {
+        dialled.push({ exit, relay: url, token });
+        return memoryLinkPair()[0];
+      },
+    });
+    rendezvous.setHandler({
+      handleCall: (_exit, call) => {
+        calls.push(call);
+        return answer(call);
+      },
+      handleAnswer() {},
+      handleForward: (exit, _link, peer) => void forwarded.push({ exit, peer }),
+      handleKeys() {},
+      handleReplaced() {},
+    });
+    return { bus, rendezvous, relays, calls, dialled, forwarded };
+  };
+  const during = async <T>(work: Promise<T>): Promise<T> => {
+    await clock.advance(10_000);
+    return await work;
+  };
+  return { clock, hub, relay, during };
+}
+
+describe('rendezvous in a cluster', () => {
+  it('an exit that is registered at no relay is absent without any wait', async () => {
+    const { clock, relay } = world();
+    const { rendezvous } = relay('aaaaaaaa');
+    relay('bbbbbbbb', () => 'called');
+    const before = clock.now();
+    expect(await rendezvous.call('home', TOKEN)).toBe('absent');
+    expect(clock.now()).toBe(before);
+  });
+
+  it('a call goes to one relay that has the exit, with the URL of the one that has the client', async () => {
+    const { relay } = world();
+    const here = relay('aaaaaaaa');
+    const others = [relay('bbbbbbbb', () => 'called'), relay('cccccccc', () => 'called')];
+    const withdrawals = others.map(({ rendezvous }) => rendezvous.announce('a.b'));
+    expect(await here.rendezvous.call('a.b', TOKEN)).toBe('called');
+    const calls = others.flatMap((each) => each.calls);
+    expect(calls).toEqual([{ token: TOKEN, relay: 'wss://aaaaaaaa.example' }]);
+    for (const withdraw of withdrawals) withdraw();
+    expect(await here.rendezvous.call('a.b', TOKEN)).toBe('absent');
+  });
+
+  it('a relay that is cut off, or hears nothing, takes an exit for unreachable', async () => {
+    const { relay, during } = world();
+    const [here, there] = [relay('aaaaaaaa'), relay('bbbbbbbb', () => 'called')];
+    there.rendezvous.announce('home');
+    here.bus.cut();
+    expect(await here.rendezvous.call('home', TOKEN)).toBe('unreachable');
+    here.bus.mend();
+    // It subscribes, and never answers.
+    here.bus.subscribe('wstun.exit.silent', () => {});
+    expect(await during(here.rendezvous.call('silent', TOKEN))).toBe('unreachable');
+  });
+
+  it('where the exit cannot go to another relay, its own relay dials there for it, and forwards', async () => {
+    const { clock, relay } = world();
+    const [here, there] = [relay('aaaaaaaa'), relay('bbbbbbbb', () => 'unreachable')];
+    there.rendezvous.announce('home');
+    expect(await here.rendezvous.call('home', TOKEN)).toBe('called');
+    await clock.advance(1);
+    expect(there.dialled).toEqual([{ exit: 'home', relay: 'wss://aaaaaaaa.example', token: TOKEN }]);
+    expect(there.forwarded).toEqual([{ exit: 'home', peer: 'relay-aaaaaaaa' }]);
+  });
+
+  it('an exit that says it cannot reach a relay is not sent there again for ten minutes', async () => {
+    const { clock, relay } = world();
+    const [here, there] = [relay('aaaaaaaa'), relay('bbbbbbbb', () => 'called')];
+    there.rendezvous.announce('home');
+    await here.rendezvous.call('home', TOKEN);
+    there.rendezvous.noteUnreached('home', TOKEN);
+    await clock.advance(1);
+    expect(there.dialled.map(({ token }) => token)).toEqual([TOKEN]);
+    // A token that was not sent, or that was reported before, changes nothing.
+    there.rendezvous.noteUnreached('home', TOKEN);
+    await clock.advance(1);
+    expect(there.dialled).toHaveLength(1);
+    const next = TOKEN.replace('00', '01');
+    expect(await here.rendezvous.call('home', next)).toBe('called');
+    await clock.advance(1);
+    expect(there.dialled.map(({ token }) => token)).toEqual([TOKEN, next]);
+    expect(there.calls).toHaveLength(1);
+    await clock.advance(600_000);
+    await here.rendezvous.call('home', next);
+    expect(there.calls).toHaveLength(2);
+  });
+
+  it('a message that is no call is ignored', async () => {
+    const { hub, clock, relay } = world();
+    const there = relay('bbbbbbbb', () => 'called');
+    there.rendezvous.announce('home');
+    const answers: Uint8Array[] = [];
+    const call = { node: 'aaaaaaaa', url: 'wss://a.example', pins: [], token: TOKEN };
+    const bad = [
+      '',
+      'null',
+      '[]',
+      ...[{ node: 'A' }, { token: 'x' }, { url: 'http://u:p@x' }].map((more) => ({ ...call, ...more })),
+    ];
+    for (const data of bad) {
+      const text = typeof data === 'string' ? data : JSON.stringify(data);
+      hub.deliver('wstun.exit.home', { data: Buffer.from(text), respond: (answer) => void answers.push(answer) });
+    }
+    await clock.advance(1);
+    expect([there.calls, answers]).toEqual([[], []]);
+  });
+});
+
+describe('relays of a cluster', () => {
+  it('relays know of each other within a moment, forget one that goes, and one that is silent after 16 s', async () => {
+    const { clock, relay } = world();
+    const [one, two, three] = [relay('aaaaaaaa'), relay('bbbbbbbb'), relay('cccccccc')];
+    await clock.advance(1);
+    const nodes = () => one.relays.others.map(({ node }) => node).sort();
+    expect(nodes()).toEqual(['bbbbbbbb', 'cccccccc']);
+    expect(one.relays.byNode('bbbbbbbb')?.url).toBe('wss://bbbbbbbb.example');
+    two.relays.close();
+    await clock.advance(1);
+    expect(nodes()).toEqual(['cccccccc']);
+    three.bus.cut();
+    await clock.advance(20_000);
+    expect(nodes()).toEqual([]);
+    three.bus.mend();
+    await clock.advance(1);
+    expect(nodes()).toEqual(['cccccccc']);
+  });
+});
+
+describe('claims of tickets', () => {
+  it('a ticket is claimed once in a cluster, and by nobody while it is away', async () => {
+    const { hub } = world();
+    const [one, two] = [hub.connect(), hub.connect()];
+    const claim = (bus: typeof one, ticket: string) => claimTicket(bus.bucket('wstun-tickets'), ticket);
+    expect(await Promise.all([claim(one, 'aa'), claim(two, 'aa')])).toEqual(['claimed', 'replayed']);
+    expect(await claim(two, 'bb')).toBe('claimed');
+    two.cut();
+    expect(await claim(two, 'cc')).toBe('away');
+  });
+});

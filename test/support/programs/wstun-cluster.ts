@@ -1,0 +1,76 @@
+/** Relays of a cluster as processes, with NATS servers, and what `wstun access … --cluster` does, in this process. */
+import { copyFile, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type OpenClusterAccess, openClusterAccess } from '../../../src/app/cluster-access.ts';
+import { findIssuer, inviteNewPeer, newEntry } from '../../../src/app/invites.ts';
+import { parseLimitOptions } from '../../../src/state/access-limits.ts';
+import { loadOrCreateIdentity } from '../../../src/state/identity-file.ts';
+import { openStateDir } from '../../../src/state/state-dir.ts';
+import { atEnd } from '../scope.ts';
+import { tempDir } from '../temp-dir.ts';
+import { type NatsServer, startNats, urlsOf } from './nats.ts';
+import { freePort } from './programs.ts';
+import { type InviteOptions, type RunningRelay, startRelay } from './wstun-stack.ts';
+
+export interface ClusterOptions {
+  readonly relays?: number;
+  readonly servers?: number;
+  readonly args?: readonly string[];
+}
+
+export class WstunCluster {
+  readonly relays: RunningRelay[] = [];
+
+  private constructor(
+    readonly servers: readonly NatsServer[],
+    readonly access: OpenClusterAccess,
+    private readonly states: readonly string[],
+    private readonly ports: readonly number[],
+    private readonly args: readonly string[],
+  ) {}
+
+  /** All have the keys of the first one. */
+  static async start({ relays = 2, servers = 1, args = ['--no-exit'] }: ClusterOptions = {}): Promise<WstunCluster> {
+    const nats = await startNats(servers);
+    const states: string[] = [];
+    const ports: number[] = [];
+    for (let at = 0; at < relays; at++) {
+      const state = join(await tempDir(), 'state');
+      await mkdir(state, { mode: 0o700 });
+      if (at === 0) await loadOrCreateIdentity(await openStateDir(state));
+      else await copyFile(join(states[0] ?? '', 'identity.key'), join(state, 'identity.key'));
+      states.push(state);
+      ports.push(await freePort());
+    }
+    const access = await openClusterAccess({ servers: [urlsOf(nats)] });
+    atEnd(() => access.close());
+    const cluster = new WstunCluster(nats, access, states, ports, args);
+    for (let at = 0; at < relays; at++) await cluster.startRelay(at);
+    return cluster;
+  }
+
+  /** Again, after it was killed. */
+  async startRelay(at: number): Promise<RunningRelay> {
+    const [port = 0, state = ''] = [this.ports[at], this.states[at]];
+    const url = `ws://127.0.0.1:${port}`;
+    const args = [...this.args, '--url', url, '--cluster', urlsOf(this.servers), '-v'];
+    const relay = await startRelay({ port, state, args });
+    this.relays[at] = relay;
+    return relay;
+  }
+
+  relay(at: number): RunningRelay {
+    const relay = this.relays[at];
+    if (relay === undefined) throw new RangeError(`there is no relay ${at}`);
+    return relay;
+  }
+
+  /** Of a new name in the cluster's list. @param at the relays that it leads to, the first of them first */
+  async invite(name: string, { role, allow, listen, ...limits }: InviteOptions = {}, at = [0]): Promise<string> {
+    const urls = at.map((each) => this.relay(each).url);
+    const issuer = await findIssuer(await openStateDir(this.states[0] ?? ''), urls, loadOrCreateIdentity);
+    if (issuer === undefined) throw new Error('no URL is known');
+    const entry = newEntry(name, { role, allow, listen, limits: parseLimitOptions(limits) });
+    return await inviteNewPeer(this.access.list, issuer, entry);
+  }
+}
