@@ -8,6 +8,10 @@ type Attempt = Extract<RouteNotice, { type: 'trying' }>['attempts'][number];
 
 function routeEvent(notice: RouteNotice) {
   const { relay } = notice;
+  if (notice.type === 'relay') {
+    const failed = notice.failed.map((one) => ({ relay: one.relay, ...faultOf(one.error) }));
+    return { event: 'relay', relay, failed } as const;
+  }
   if (notice.type === 'trying') {
     const attempts = notice.attempts.map(({ route, state, error }) => ({
       ...fieldsOf(route),
@@ -28,14 +32,24 @@ export function reportRoute(notice: RouteNotice, output: Output, outage: OutageR
 }
 
 function textOf(notice: RouteNotice): string {
+  if (notice.type === 'relay') return relayText(notice);
   if (notice.type === 'trying' && notice.attempts.length === 0)
-    return `the PAC file has not come yet, which says by which proxy to reach ${new URL(notice.relay).host}`;
+    return `the PAC file has not come yet, which says by which proxy to reach ${placeOf(notice.relay)}`;
   if (notice.type === 'trying')
-    return `no link to ${new URL(notice.relay).host} after ${seconds(notice.forMs)}: ${attemptTexts(notice.attempts).join('; ')}`;
+    return `no link to ${placeOf(notice.relay)} after ${seconds(notice.forMs)}: ${attemptTexts(notice.attempts).join('; ')}`;
   const failed = notice.failed.map((one) => ({ ...one, state: 'failed' as const }));
   const others: readonly Attempt[] = [...failed, ...notice.unfinished];
   const all = [notice.route, ...others.map(({ route }) => route)];
   return [`connected ${describeRoute(notice.route, all)}`, ...attemptTexts(others, all)].join('; ');
+}
+
+function relayText({ relay, failed }: Extract<RouteNotice, { type: 'relay' }>): string {
+  const others = failed.map((one) => `${placeOf(one.relay)}: ${one.error.what}`);
+  return [`connected through ${placeOf(relay)}`, ...others].join('; ');
+}
+
+function placeOf(relay: string): string {
+  return new URL(relay).host;
 }
 
 function attemptTexts(attempts: readonly Attempt[], all = attempts.map(({ route }) => route)): readonly string[] {

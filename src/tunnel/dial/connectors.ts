@@ -3,6 +3,7 @@ import { type Clock, systemClock } from '../../clock.ts';
 import { FURTHER_FEATURE, PAGE_FEATURE } from '../../crypto/ticket.ts';
 import { type FaultName, WstunError } from '../../errors.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
+import type { RelayList } from '../routes/relay-list.ts';
 import type { CarrierName, Route } from '../routes/route.ts';
 import { carrierOf } from './carriers.ts';
 import type { BestCarrier, RelayRoutes } from './relay-routes.ts';
@@ -12,12 +13,20 @@ import type { TicketDialer, TicketScope, TicketUrl } from './ticket-dialer.ts';
 /** What a link is for: a session's only link, or one more beside another. */
 export type LinkPurpose = 'only' | 'further';
 
+/** Where the session of a dial is, or was. */
+export interface SessionPlace {
+  /** The URL of the relay of its link, or of its last one. */
+  readonly relay: string;
+  /** That link carries nothing any more. */
+  readonly isStalled: boolean;
+}
+
 /** The handler of a link must be set in the turn in which it resolves. */
 export interface Connector<L extends MessageLink = MessageLink> {
   /** False: at the moment there is nothing to dial with, and `dial` waits until there is, however long. */
   readonly isAvailable: boolean;
   /** @throws WstunError */
-  dial(signal: AbortSignal, purpose?: LinkPurpose): Promise<L>;
+  dial(signal: AbortSignal, purpose?: LinkPurpose, from?: SessionPlace): Promise<L>;
 }
 
 /** Makes links on one way only: to one address of a relay, or by one page. */
@@ -63,6 +72,7 @@ export class OwnLinks {
   /** @param sealed what the link carries is ciphertext, which needs no mask */
   constructor(
     private readonly dialer: TicketDialer,
+    private readonly relays: RelayList,
     private readonly routes: RelayRoutes,
     private readonly destination: string,
     sealed: boolean,
@@ -78,7 +88,7 @@ export class OwnLinks {
   /** One for each address of each relay, and one for each proxy. */
   async ways(): Promise<readonly WayConnector[]> {
     const listed = await Promise.all(
-      this.dialer.relays.map(async (relay) => {
+      this.relays.all.map(async (relay) => {
         // A list of proxies that cannot be had now is looked for again.
         const { carrier, paths } = await this.routes.bestCarrier(relay).catch(() => NO_PATHS);
         const addresses = paths.includes(undefined) ? await this.dialer.addressesOf(relay) : [];
@@ -128,8 +138,12 @@ interface PageTicket {
 }
 
 export class TetherConnector implements Connector {
+  /** Dials in a row that have failed: a page takes one relay at a time. */
+  private failures = 0;
+
   constructor(
     private readonly dialer: TicketDialer,
+    private readonly relays: RelayList,
     private readonly destination: string,
     private readonly pages: PageDialer,
     private readonly clock: Clock = systemClock,
@@ -139,8 +153,8 @@ export class TetherConnector implements Connector {
     return this.pages.pages > 0;
   }
 
-  dial(signal: AbortSignal, purpose?: LinkPurpose): Promise<MessageLink> {
-    return this.dialBy(this.pages, signal, purpose);
+  dial(signal: AbortSignal, purpose?: LinkPurpose, from?: SessionPlace): Promise<MessageLink> {
+    return this.dialBy(this.pages, signal, purpose, from);
   }
 
   /** One for each page. */
@@ -155,45 +169,46 @@ export class TetherConnector implements Connector {
     pages: Pick<PageDialer, 'dial'>,
     signal: AbortSignal,
     purpose: LinkPurpose = 'only',
+    from?: SessionPlace,
   ): Promise<MessageLink> {
-    const asked = new Set<string>();
-    const ask = (): PageTicket => {
-      const relay = this.dialer.nextRelay();
-      asked.add(relay);
-      return { relay };
-    };
+    const relay = this.relayFor(purpose, from);
     try {
-      return await this.dialOnce(pages, signal, purpose, ask);
+      return await this.dialAt(relay, pages, signal, purpose);
     } catch (error) {
-      const other = REFUSED_BY_PAGE.has(faultIn(error)) ? this.otherOf(asked) : undefined;
-      if (other === undefined) throw error;
-      return await this.dialOnce(pages, signal, purpose, () => other);
+      if (!signal.aborted) this.failures += 1;
+      throw error;
     }
   }
 
-  /** One of these URLs may be a second name of the invite's first relay. */
-  private otherOf(relays: ReadonlySet<string>): PageTicket | undefined {
-    for (const relay of relays) {
-      const audience = this.dialer.otherAudienceFor(relay, 'page');
-      if (audience !== undefined) return { relay, audience };
+  private async dialAt(
+    relay: string,
+    pages: Pick<PageDialer, 'dial'>,
+    signal: AbortSignal,
+    purpose: LinkPurpose,
+  ): Promise<MessageLink> {
+    try {
+      return await this.dialOnce(pages, signal, purpose, { relay });
+    } catch (error) {
+      const isRefused = REFUSED_BY_PAGE.has(faultIn(error));
+      // This URL may be a second name of the invite's first relay.
+      const audience = isRefused ? this.dialer.otherAudienceFor(relay, 'page') : undefined;
+      if (audience === undefined) throw error;
+      return await this.dialOnce(pages, signal, purpose, { relay, audience });
     }
-    return undefined;
   }
 
-  /** @param next what the next ticket is for */
   private async dialOnce(
     pages: Pick<PageDialer, 'dial'>,
     signal: AbortSignal,
     purpose: LinkPurpose,
-    next: () => PageTicket,
+    { relay, audience }: PageTicket,
   ): Promise<MessageLink> {
-    const made = new Map<string, TicketUrl & { readonly relay: string }>();
+    const made = new Map<string, TicketUrl>();
     const make = (skewMs: number, carrier: CarrierName): TicketUrl => {
       const features = PAGE_FEATURE | featuresOf(purpose) | carrierOf(carrier).features;
       const scope = { role: 'client', destination: this.destination, features } as const;
-      const { relay, audience } = next();
       const ticketUrl = this.dialer.ticketUrl(relay, scope, this.clock.wallTime() + skewMs, audience);
-      made.set(ticketUrl.url.href, { ...ticketUrl, relay });
+      made.set(ticketUrl.url.href, ticketUrl);
       return ticketUrl;
     };
     const makeHttp: HttpTicketMaker = (skewMs) => {
@@ -204,9 +219,16 @@ export class TetherConnector implements Connector {
     const link = await pages.dial((skewMs) => make(skewMs, 'websocket').url.href, signal, makeHttp);
     const dialled = made.get(link.asked);
     if (dialled === undefined) return link;
-    const { rotationProof, relay, audience } = dialled;
-    this.dialer.noteOpened(relay, audience);
+    const { rotationProof, audience: opened } = dialled;
+    this.dialer.noteOpened(relay, opened);
     return this.dialer.remember(link, { rotationProof, route: { relay, carrier: 'page' } });
+  }
+
+  /** Of the invite's own: the page was served with these alone in its policy. */
+  private relayFor(purpose: LinkPurpose, from: SessionPlace | undefined): string {
+    const { own } = this.relays;
+    if (purpose === 'further' && from !== undefined && own.includes(from.relay)) return from.relay;
+    return own[this.failures % own.length] ?? '';
   }
 }
 

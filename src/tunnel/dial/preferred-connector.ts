@@ -5,7 +5,7 @@ import { FAULTS, type FaultName, WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { Backoff } from '../reconnect/backoff.ts';
-import type { Connector, LinkPurpose } from './connectors.ts';
+import type { Connector, LinkPurpose, SessionPlace } from './connectors.ts';
 
 /** RFC 8305 §5: how long after the preferred connector the fallback begins. At once where that failed last time. */
 const FALLBACK_DELAY_MS = 1_000;
@@ -30,16 +30,18 @@ export interface ChosenLink<L extends MessageLink> {
   readonly noteSilent?: (() => void) | undefined;
   /** To be called when a link that carried something is lost. @param hasLasted not at once */
   readonly noteLost?: ((hasLasted: boolean) => void) | undefined;
+  /** To be called where the exit accepts no session on the link: that of another relay may. */
+  readonly noteRejected?: (() => void) | undefined;
 }
 
 export interface ConnectorChoice<L extends MessageLink> {
   /** @throws WstunError */
-  dial(signal: AbortSignal, purpose?: LinkPurpose): Promise<ChosenLink<L>>;
+  dial(signal: AbortSignal, purpose?: LinkPurpose, from?: SessionPlace): Promise<ChosenLink<L>>;
 }
 
 /** Where there is no choice. */
 export function onlyConnector<L extends MessageLink>(connector: Connector<L>): ConnectorChoice<L> {
-  return { dial: async (signal, purpose) => ({ link: await connector.dial(signal, purpose) }) };
+  return { dial: async (signal, purpose, from) => ({ link: await connector.dial(signal, purpose, from) }) };
 }
 
 /**
@@ -65,11 +67,11 @@ export class PreferredConnector<L extends MessageLink> implements ConnectorChoic
     private readonly clock: Clock = systemClock,
   ) {}
 
-  async dial(signal: AbortSignal, purpose?: LinkPurpose): Promise<ChosenLink<L>> {
+  async dial(signal: AbortSignal, purpose?: LinkPurpose, from?: SessionPlace): Promise<ChosenLink<L>> {
     const { link, byFallback } = await new LinkRace(
       {
-        preferred: (stop) => this.dialPreferred(stop, purpose),
-        fallback: (stop) => this.fallback.dial(stop, purpose),
+        preferred: (stop) => this.dialPreferred(stop, purpose, from),
+        fallback: (stop) => this.fallback.dial(stop, purpose, from),
         fallbackDelayMs: this.preferredWorks ? FALLBACK_DELAY_MS : 0,
         preferredDelayMs: this.preferredWasSilent && this.fallback.isAvailable ? SILENT_PREFERRED_DELAY_MS : 0,
         isFinal: (error) => this.isFinal(error),
@@ -96,12 +98,15 @@ export class PreferredConnector<L extends MessageLink> implements ConnectorChoic
     this.fallbackCarried = true;
     // Also where the preferred one was only slower: it began earlier, and lost.
     this.preferredWorks = false;
-    return { link, better: { dial: async (signal) => this.preferredLink(await this.dialPreferred(signal)) } };
+    const better: ConnectorChoice<L> = {
+      dial: async (signal, _purpose, from) => this.preferredLink(await this.dialPreferred(signal, undefined, from)),
+    };
+    return { link, better };
   }
 
-  private async dialPreferred(signal: AbortSignal, purpose?: LinkPurpose): Promise<L> {
+  private async dialPreferred(signal: AbortSignal, purpose?: LinkPurpose, from?: SessionPlace): Promise<L> {
     try {
-      const chosen = await this.preferred.dial(signal, purpose);
+      const chosen = await this.preferred.dial(signal, purpose, from);
       this.chosen.set(chosen.link, chosen);
       this.preferredWorks = true;
       return chosen.link;

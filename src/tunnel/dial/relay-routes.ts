@@ -11,6 +11,7 @@ import type { MessageLink } from '../../transport/message-link.ts';
 import { LocalProxy } from '../../transport/proxy/local-proxy.ts';
 import type { ProxyChooser } from '../../transport/proxy/proxy-choice.ts';
 import { obstacleOf } from '../routes/obstacles.ts';
+import type { FailedRelay } from '../routes/relay-faults.ts';
 import {
   type CarrierChoice,
   type CarrierName,
@@ -35,6 +36,8 @@ import {
 
 /** What happened on the way to a relay. */
 export type RouteNotice =
+  /** Links go by another relay than before; until the first one, that is the first of the invite. */
+  | { readonly type: 'relay'; readonly relay: string; readonly failed: readonly FailedRelay[] }
   /**
    * Links go by another route than before; until the first one, that is a WebSocket without a proxy. Or a proxy of the
    * environment has failed, and links go by none.
@@ -95,6 +98,14 @@ interface RaceUse {
   readonly first?: FirstRoute | undefined;
   /** There may be no link without it: others stand beside one that works. */
   readonly isMain?: boolean;
+  /** It is one of several relays, whose caller explains what all have met. */
+  readonly among?: Among | undefined;
+}
+
+/** Of a dial that is one of several, each to another relay. */
+export interface Among {
+  /** Asked when it takes long: whether it may be reported, for all of them. */
+  mayReport(): boolean;
 }
 
 /** A search for a page to log in counts for so long, ms: a relay is not to be asked at each failed dial. */
@@ -133,11 +144,39 @@ export class RelayRoutes {
   }
 
   /** One dial by the routes that may work, the one that has carried before first. @throws WstunError */
-  async dial<L extends MessageLink>(relay: string, attempt: Attempt<L>, signal: AbortSignal): Promise<RoutedLink<L>> {
-    const all = await this.reported(relay, this.routesTo(relay));
+  async dial<L extends MessageLink>(
+    relay: string,
+    attempt: Attempt<L>,
+    signal: AbortSignal,
+    among?: Among,
+  ): Promise<RoutedLink<L>> {
+    const all = await this.reported(relay, this.routesTo(relay), among);
     const carried = this.memory.carried(this.remembered(relay), all);
     const routes = inOrder(all, carried && keyOf(carried.route), this.memory.silentRoutes(this.remembered(relay)));
-    return this.race(relay, routes, attempt, signal, { first: carried?.first, isMain: true });
+    return this.race(relay, routes, attempt, signal, { first: carried?.first, isMain: true, among });
+  }
+
+  /** Of these relays, the one that has carried last in this network. */
+  lastOf(relays: readonly string[]): string | undefined {
+    const byName = new Map(relays.map((relay) => [this.remembered(relay), relay]));
+    const last = this.memory.lastOf([...byName.keys()]);
+    return last && byName.get(last);
+  }
+
+  /** How long a link to the relay takes in this network; undefined where nothing is known. */
+  usualTimeOf(relay: string): FirstRoute | undefined {
+    return this.memory.usualTimeOf(this.remembered(relay));
+  }
+
+  notify(notice: RouteNotice): void {
+    this.options.onNotice?.(notice);
+  }
+
+  /** What could be found out about the failure of a whole dial, whose `relay` says most. */
+  async explained(relay: string, error: WstunError, signal: AbortSignal): Promise<unknown> {
+    const routes = await this.routesTo(relay);
+    const first = this.memory.carried(this.remembered(relay), routes)?.first;
+    return await this.explain(relay, error, { routes, first }, signal);
   }
 
   /** One dial by the route of the latest link, for one more beside it. @throws WstunError */
@@ -185,8 +224,10 @@ export class RelayRoutes {
   }
 
   /** Nobody is to wait without a word for a PAC file that does not come. */
-  private async reported<T>(relay: string, routes: Promise<T>): Promise<T> {
-    const report = () => this.options.onNotice?.({ type: 'trying', relay, forMs: REPORT_MS, attempts: [] });
+  private async reported<T>(relay: string, routes: Promise<T>, among: Among | undefined): Promise<T> {
+    const report = () => {
+      if (among?.mayReport() !== false) this.notify({ type: 'trying', relay, forMs: REPORT_MS, attempts: [] });
+    };
     const timer = this.clock.setTimeout(report, REPORT_MS);
     try {
       return await routes;
@@ -210,7 +251,7 @@ export class RelayRoutes {
     routes: readonly Route[],
     attempt: Attempt<L>,
     signal: AbortSignal,
-    { first, isMain = false }: RaceUse = {},
+    { first, isMain = false, among }: RaceUse = {},
   ): Promise<RoutedLink<L>> {
     const before = this.before.get(relay);
     const dial = new RouteDial<L>(
@@ -220,7 +261,7 @@ export class RelayRoutes {
         attempt: (route, options) =>
           this.attemptOnce(relay, attempt(route, { ...options, ...this.holdingOf(relay, route) })),
         onSlow: (attempts, forMs) => {
-          if (isMain) this.options.onNotice?.({ type: 'trying', relay, forMs, attempts });
+          if (isMain && among?.mayReport() !== false) this.notify({ type: 'trying', relay, forMs, attempts });
         },
         onOver: (obstacles) => this.before.set(relay, obstacles),
       },
@@ -229,7 +270,7 @@ export class RelayRoutes {
     try {
       return this.routed(relay, await dial.run());
     } catch (error) {
-      throw isMain ? await this.explain(relay, error, { routes, first }, signal) : error;
+      throw isMain && among === undefined ? await this.explain(relay, error, { routes, first }, signal) : error;
     }
   }
 
@@ -260,7 +301,7 @@ export class RelayRoutes {
         if (this.current !== keyOf(route)) this.told.clear();
         for (const name of unknown) this.told.add(name);
         this.current = keyOf(route);
-        this.options.onNotice?.({ type: 'route', relay, route, failed: won.failed.map(withoutKeys), unfinished });
+        this.notify({ type: 'route', relay, route, failed: won.failed.map(withoutKeys), unfinished });
       },
       noteSilent: () => this.memory.noteSilent(this.remembered(relay), route),
       noteLost: (hasLasted) => this.memory.noteLost(this.remembered(relay), route, hasLasted),

@@ -1,9 +1,9 @@
-/** The routes from this machine as a choice of connectors: a race at each dial, and the cheaper ones as better. */
+/** The routes from this machine to one relay as a choice of connectors: a race at each dial, the cheaper ones better. */
 import type { MessageLink } from '../../transport/message-link.ts';
 import type { Route } from '../routes/route.ts';
 import type { LinkPurpose } from './connectors.ts';
 import type { ChosenLink, ConnectorChoice } from './preferred-connector.ts';
-import type { RelayRoutes, RoutedLink } from './relay-routes.ts';
+import type { Among, RelayRoutes, RoutedLink } from './relay-routes.ts';
 import type { AttemptOptions } from './route-dial.ts';
 
 /** One link to a relay by a route, with a complete handshake. @throws WstunError */
@@ -14,26 +14,37 @@ export type DialRoute<L extends MessageLink> = (
   purpose: LinkPurpose,
 ) => Promise<L>;
 
-export class RouteChoice<L extends MessageLink> implements ConnectorChoice<L> {
-  /** @param nextRelay whose turn it is */
+/** Of a dial that is one of several, each to another relay. */
+export interface AmongRelays extends Among {
+  /** TCP is connected by one of the routes. */
+  onConnected(): void;
+}
+
+export class RouteChoice<L extends MessageLink> {
   constructor(
     private readonly routes: RelayRoutes,
-    private readonly nextRelay: () => string,
     private readonly dialRoute: DialRoute<L>,
   ) {}
 
-  /** A further link goes by the route of the latest one: a route that works needs no race. */
-  async dial(signal: AbortSignal, purpose: LinkPurpose = 'only'): Promise<ChosenLink<L>> {
-    const relay = this.nextRelay();
-    const attempt = this.attemptAt(relay, purpose);
-    const routed = await (purpose === 'further'
-      ? this.routes.dialAlike(relay, attempt, signal)
-      : this.routes.dial(relay, attempt, signal));
-    return this.chosen(relay, routed);
+  /** @throws WstunError */
+  async dial(relay: string, signal: AbortSignal, purpose: LinkPurpose, among?: AmongRelays): Promise<ChosenLink<L>> {
+    const attempt = this.attemptAt(relay, purpose, among);
+    return this.chosen(relay, await this.routes.dial(relay, attempt, signal, among));
   }
 
-  private attemptAt(relay: string, purpose: LinkPurpose) {
-    return (route: Route, options: AttemptOptions): Promise<L> => this.dialRoute(relay, route, options, purpose);
+  /** One more link, by the route of the latest one: a route that works needs no race. @throws WstunError */
+  async dialAlike(relay: string, signal: AbortSignal): Promise<ChosenLink<L>> {
+    return this.chosen(relay, await this.routes.dialAlike(relay, this.attemptAt(relay, 'further'), signal));
+  }
+
+  private attemptAt(relay: string, purpose: LinkPurpose, among?: AmongRelays) {
+    return (route: Route, options: AttemptOptions): Promise<L> => {
+      const onConnected = (): void => {
+        options.onConnected();
+        among?.onConnected();
+      };
+      return this.dialRoute(relay, route, { ...options, onConnected }, purpose);
+    };
   }
 
   private chosen(relay: string, { link, route, ...notes }: RoutedLink<L>): ChosenLink<L> {

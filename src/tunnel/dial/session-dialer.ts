@@ -1,4 +1,4 @@
-/** Opens sealed links for a client's sessions: to the exit of an invite, at its relays in turn. */
+/** Opens sealed links for a client's sessions: to the exit of an invite, by its relays. */
 import { type Clock, systemClock } from '../../clock.ts';
 import type { Invite } from '../../crypto/invite.ts';
 import { preferredSuite } from '../../crypto/suite-choice.ts';
@@ -7,17 +7,20 @@ import { type FaultName, WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
+import { RelayList } from '../routes/relay-list.ts';
 import type { Route } from '../routes/route.ts';
 import {
   type Connector,
   type LinkPurpose,
   OwnLinks,
   type PageDialer,
+  type SessionPlace,
   TetherConnector,
   type WayConnector,
 } from './connectors.ts';
 import { type Encryption, initiateSecureLink } from './handshake.ts';
 import { type ConnectorChoice, onlyConnector, PreferredConnector } from './preferred-connector.ts';
+import { RelayChoice } from './relay-choice.ts';
 import { RelayRoutes, type RelayRoutesOptions } from './relay-routes.ts';
 import { type DialRoute, RouteChoice } from './route-choice.ts';
 import type { SecureLink } from './secure-link.ts';
@@ -42,11 +45,21 @@ export interface SessionDialer {
   /**
    * Dials once. `request` is called as late as possible: it says what has been received until then.
    * @param purpose default: it is to be the session's only link
+   * @param from where the session is or was, if it has begun
    * @throws WstunError as TicketDialer.dial, initiateSecureLink, requestSession
    */
-  dial(request: () => SessionRequest, signal: AbortSignal, purpose?: LinkPurpose): Promise<SessionLink>;
+  dial(
+    request: () => SessionRequest,
+    signal: AbortSignal,
+    purpose?: LinkPurpose,
+    from?: SessionPlace,
+  ): Promise<SessionLink>;
   /** How a link goes that it has dialled, where that is known. */
   routeOf?(link: MessageLink): LinkRoute | undefined;
+  /** Dials only by relays that are better than this one, by the list; undefined where there are none now. */
+  betterThan?(relay: string): SessionDialer | undefined;
+  /** Several relays lead to the exit, so that a session loses nothing where it goes by another one. */
+  readonly hasOtherRelays?: boolean;
 }
 
 /** One of several ways to the exit, all of which a session may use at once: an address of a relay, or a phone. */
@@ -70,6 +83,9 @@ const BETTER_ANSWER_MS = 3_000;
 /** The link was lost, or carried nothing in time, although its keys were agreed on: a refusal of the exit is sealed. */
 const SILENCE: ReadonlySet<FaultName> = new Set(['link-lost', 'link-slow']);
 
+/** Of an exit that takes no more sessions: where each relay has an exit of its own, others may. */
+const REJECTIONS: ReadonlySet<FaultName> = new Set(['overloaded', 'too-many-sessions', 'shutting-down', 'internal']);
+
 export interface RelaySessionDialerOptions extends TicketDialerOptions {
   /** Pages may carry the links. */
   readonly tether?: TetherOptions | undefined;
@@ -81,6 +97,9 @@ export interface RelaySessionDialerOptions extends TicketDialerOptions {
 
 export class RelaySessionDialer implements SessionDialer {
   private readonly connectors: ConnectorChoice<SecureLink>;
+  private readonly byRelays: RelayChoice<SecureLink>;
+  private readonly relayList: RelayList;
+  private readonly isOneExit: boolean;
   private readonly listWays: () => Promise<readonly WayConnector[]>;
   private readonly seal: (connector: WayConnector) => Connector<SecureLink>;
   private readonly dialRoute: DialRoute<SecureLink>;
@@ -92,6 +111,7 @@ export class RelaySessionDialer implements SessionDialer {
   constructor(invite: Invite, encryption: Encryption, logger: Logger, options: RelaySessionDialerOptions = {}) {
     const { tether, browser, clock = systemClock } = options;
     const dialer = new TicketDialer(invite, logger, options);
+    const relays = new RelayList(invite.relayUrls);
     const routes = new RelayRoutes({ ...options.routes, reach: options.reach, clock });
     const handshake = {
       keys: importKeyPair(invite.peer.exposeSessionKey()),
@@ -109,18 +129,21 @@ export class RelaySessionDialer implements SessionDialer {
     this.seal = (connector) =>
       sealedConnector({ isAvailable: true, dial: (signal, purpose) => connector.dial(signal, purpose) }, secured);
     const destination = invite.exitName ?? '';
-    const own = new OwnLinks(dialer, routes, destination, encryption === 'on');
-    const byBrowser = browser && new TetherConnector(dialer, destination, browser, clock);
-    const byPages = tether && new TetherConnector(dialer, destination, tether.pages, clock);
+    const own = new OwnLinks(dialer, relays, routes, destination, encryption === 'on');
+    const byBrowser = browser && new TetherConnector(dialer, relays, destination, browser, clock);
+    const byPages = tether && new TetherConnector(dialer, relays, destination, tether.pages, clock);
     const usesOwn = tether === undefined || tether.direct || browser !== undefined;
     this.dialRoute = async (relay, route, attempt, purpose) => {
       const raw = await own.dial(relay, route, attempt, purpose);
       attempt.onOpened();
       return await secured(raw, attempt.signal);
     };
-    const byRoutes = new RouteChoice(routes, () => dialer.nextRelay(), this.dialRoute);
+    const byRoutes = new RouteChoice(routes, this.dialRoute);
+    this.relayList = relays;
+    this.isOneExit = invite.exitName !== undefined;
+    this.byRelays = new RelayChoice({ relays, routes, byRoutes, isOneExit: this.isOneExit, clock });
     this.tickets = dialer;
-    const ownChoice = byBrowser === undefined ? byRoutes : onlyConnector(sealedConnector(byBrowser, secured));
+    const ownChoice = byBrowser === undefined ? this.byRelays : onlyConnector(sealedConnector(byBrowser, secured));
     const byPage = byPages && sealedConnector(byPages, secured);
     this.clock = clock;
     this.listWays = async () => [
@@ -132,17 +155,32 @@ export class RelaySessionDialer implements SessionDialer {
     else this.connectors = onlyConnector(byPage);
   }
 
-  dial(request: () => SessionRequest, signal: AbortSignal, purpose?: LinkPurpose): Promise<SessionLink> {
-    return dialSession(this.connectors, request, signal, { clock: this.clock, purpose });
+  dial(
+    request: () => SessionRequest,
+    signal: AbortSignal,
+    purpose?: LinkPurpose,
+    from?: SessionPlace,
+  ): Promise<SessionLink> {
+    return dialSession(this.connectors, request, signal, { clock: this.clock, purpose, from });
   }
 
   routeOf(link: MessageLink): LinkRoute | undefined {
     return this.routes.get(link);
   }
 
-  /** The URLs of the relays, in the order in which they are tried. */
+  /** The URLs of the relays, the best first. */
   get relays(): readonly string[] {
-    return this.tickets.relays;
+    return this.relayList.all;
+  }
+
+  get hasOtherRelays(): boolean {
+    return this.isOneExit && this.relayList.all.length > 1;
+  }
+
+  betterThan(relay: string): SessionDialer | undefined {
+    const better = this.byRelays.betterThan(relay);
+    const { clock } = this;
+    return better && { dial: (request, signal, purpose) => dialSession(better, request, signal, { clock, purpose }) };
   }
 
   /** As of TicketDialer. */
@@ -176,21 +214,36 @@ export class RelaySessionDialer implements SessionDialer {
   }
 }
 
+interface SessionDialOptions extends SessionExchangeOptions {
+  readonly purpose?: LinkPurpose | undefined;
+  readonly from?: SessionPlace | undefined;
+}
+
 async function dialSession(
   connectors: ConnectorChoice<SecureLink>,
   request: () => SessionRequest,
   signal: AbortSignal,
-  { purpose, ...options }: SessionExchangeOptions & { readonly purpose?: LinkPurpose | undefined },
+  { purpose, from, ...options }: SessionDialOptions,
 ): Promise<SessionLink> {
-  const { link, better, noteCarried, noteLost, noteSilent } = await connectors.dial(signal, purpose);
+  const { link, better, noteCarried, noteLost, noteSilent, noteRejected } = await connectors.dial(
+    signal,
+    purpose,
+    from,
+  );
   try {
     const session = { ...(await negotiateSession(link, request(), signal, options)), noteLost };
     noteCarried?.();
     if (better === undefined) return session;
     const limited = { ...options, limitMs: BETTER_ANSWER_MS };
-    return { ...session, better: { dial: (ask, stop) => dialSession(better, ask, stop, limited) } };
+    return {
+      ...session,
+      better: {
+        dial: (ask, stop, aim, place) => dialSession(better, ask, stop, { ...limited, purpose: aim, from: place }),
+      },
+    };
   } catch (error) {
     if (error instanceof WstunError && SILENCE.has(error.fault)) noteSilent?.();
+    if (error instanceof WstunError && REJECTIONS.has(error.fault)) noteRejected?.();
     throw error;
   }
 }

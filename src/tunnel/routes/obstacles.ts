@@ -90,6 +90,11 @@ export function isForAll(obstacle: Obstacle): boolean {
   return obstacle === 'relay' || obstacle === 'local';
 }
 
+/** Whether no relay can be reached for what one of them has met. */
+export function isForAllRelays(error: WstunError): boolean {
+  return obstacleOf(error) === 'local';
+}
+
 /** The more an obstacle tells about what is in the way, the smaller. */
 const TELLING: readonly Obstacle[] = [
   'relay',

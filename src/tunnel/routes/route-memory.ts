@@ -81,6 +81,20 @@ export class RouteMemory {
     return { route, first: { usualMs: known.usualMs, isProven: this.proven.get(place) === keyOf(route) } };
   }
 
+  /** How long a link to the relay takes here, by the route that has carried last. */
+  usualTimeOf(relay: string): FirstRoute | undefined {
+    const place = this.placeOf(relay);
+    const known = this.routes.get(place);
+    return known && { usualMs: known.usualMs, isProven: this.proven.has(place) };
+  }
+
+  /** Of these relays, the one that has carried last here. */
+  lastOf(relays: readonly string[]): string | undefined {
+    const byPlace = new Map(relays.map((relay) => [this.placeOf(relay), relay]));
+    const place = [...this.routes.keys()].findLast((each) => byPlace.has(each));
+    return place && byPlace.get(place);
+  }
+
   /** A link by it has carried something. @param tookMs from the start of its attempt */
   noteCarried(relay: string, route: Route, tookMs: number): void {
     const place = this.placeOf(relay);
@@ -91,8 +105,10 @@ export class RouteMemory {
     this.silent.delete(place);
     const isSame =
       before?.route === hashed && before.usualMs <= tookMs * SAME_TIME && tookMs <= before.usualMs * SAME_TIME;
+    // The next start begins with the relay that was used last.
+    const wasLast = [...this.routes.keys()].at(-1) === place;
     this.routes.set(place, isSame ? before : { route: hashed, usualMs: Math.ceil(tookMs) });
-    if (!isSame) this.report();
+    if (!isSame || !wasLast) this.report();
   }
 
   /** A link by it was made, and carried nothing. */

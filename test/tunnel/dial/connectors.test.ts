@@ -8,6 +8,7 @@ import type { MessageLink } from '../../../src/transport/message-link.ts';
 import { type Connector, type LinkPurpose, TetherConnector } from '../../../src/tunnel/dial/connectors.ts';
 import { type ChosenLink, onlyConnector, PreferredConnector } from '../../../src/tunnel/dial/preferred-connector.ts';
 import { TicketDialer, type TicketUrl } from '../../../src/tunnel/dial/ticket-dialer.ts';
+import { RelayList } from '../../../src/tunnel/routes/relay-list.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
 import { never } from '../../support/never.ts';
 import { VirtualClock } from '../../support/time/virtual-clock.ts';
@@ -374,7 +375,35 @@ describe('PreferredConnector and further links of a session', () => {
   });
 });
 
+const relaysOf = ({ relayUrls }: { readonly relayUrls: readonly string[] }): RelayList => new RelayList(relayUrls);
+
 describe('TetherConnector', () => {
+  it('TetherConnector has pages take the first relay until a dial fails, and the same one for further links', async () => {
+    const peer = createIdentity();
+    const invite = { relayUrls: ['wss://a.test', 'wss://b.test'], relayGateKey: createIdentity().public.gate, peer };
+    const asked: string[] = [];
+    let fails = false;
+    const pages = {
+      pages: 1,
+      eachPage: [],
+      dial: async (makeUrl: (skewMs: number) => string) => {
+        const url = makeUrl(0);
+        asked.push(new URL(url).hostname);
+        if (fails) throw new WstunError('phone-offline');
+        return askedLink(url);
+      },
+    };
+    const connector = new TetherConnector(new TicketDialer(invite, silentLogger), relaysOf(invite), '', pages);
+    await connector.dial(never);
+    await connector.dial(never);
+    fails = true;
+    await expect(connector.dial(never)).rejects.toMatchObject({ fault: 'phone-offline' });
+    fails = false;
+    await connector.dial(never);
+    await connector.dial(never, 'further', { relay: 'wss://a.test', isStalled: false });
+    expect(asked).toEqual(['a.test', 'a.test', 'a.test', 'b.test', 'a.test']);
+  });
+
   it('TetherConnector gives each page a ticket of its own that opens, by the phone’s clock', async () => {
     const [relay, peer] = [createIdentity(), createIdentity()];
     const opener = new TicketOpener(relay);
@@ -389,7 +418,7 @@ describe('TetherConnector', () => {
         return askedLink(urls[0] ?? '');
       },
     };
-    const connector = new TetherConnector(new TicketDialer(invite, silentLogger), 'home', pages);
+    const connector = new TetherConnector(new TicketDialer(invite, silentLogger), relaysOf(invite), 'home', pages);
     await connector.dial(never);
     await connector.dial(never, 'further');
     const tickets = urls.map((url) => url.slice('wss://relay.example.org/a/'.length));
@@ -413,7 +442,7 @@ describe('TetherConnector', () => {
       eachPage: [],
       dial: async (makeUrl: (skewMs: number) => string) => askedLink([0, 0, 0].map(makeUrl)[1] ?? ''),
     };
-    const link = await new TetherConnector(dialer, 'home', pages).dial(never);
+    const link = await new TetherConnector(dialer, relaysOf(invite), 'home', pages).dial(never);
     const pass = passes.mock.results[1]?.value as TicketUrl;
     expect(dialer.rotationProofOf(link)).toEqual(pass.rotationProof);
   });

@@ -6,6 +6,7 @@ import type { Via } from '../../../src/transport/connection/via.ts';
 import { OwnLinks } from '../../../src/tunnel/dial/connectors.ts';
 import { RelayRoutes } from '../../../src/tunnel/dial/relay-routes.ts';
 import { TicketDialer } from '../../../src/tunnel/dial/ticket-dialer.ts';
+import { RelayList } from '../../../src/tunnel/routes/relay-list.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
 import { never } from '../../support/never.ts';
 
@@ -17,8 +18,9 @@ const PROXY: Via = {
 /** The ways of a client, and what each dials: the address, the proxy and the carrier. */
 async function waysWith(proxies: readonly (Via | undefined)[]): Promise<string[]> {
   const dials: string[] = [];
+  const relayUrls = ['wss://relay.example.org'];
   const dialer = new TicketDialer(
-    { relayUrls: ['wss://relay.example.org'], relayGateKey: createIdentity().public.gate, peer: createIdentity() },
+    { relayUrls, relayGateKey: createIdentity().public.gate, peer: createIdentity() },
     silentLogger,
     {
       lookup: async () => ['192.0.2.1', '192.0.2.2'].map((address) => ({ address, family: 4 })),
@@ -29,7 +31,7 @@ async function waysWith(proxies: readonly (Via | undefined)[]): Promise<string[]
     },
   );
   const routes = new RelayRoutes({ proxies: { proxiesFor: async () => proxies, hasWrongPassword: false } });
-  const ways = await new OwnLinks(dialer, routes, '', true).ways();
+  const ways = await new OwnLinks(dialer, new RelayList(relayUrls), routes, '', true).ways();
   for (const way of ways) (await way.dial(never)).abort();
   return ways.map(({ name }, at) => `${name}: ${dials[at]}`);
 }

@@ -63,6 +63,29 @@ describe('RouteMemory', () => {
     expect(setUp({ content: next.contents.at(-1) }).memory.isHolding(RELAY, BY_HTTP)).toBe(false);
   });
 
+  it('RouteMemory knows which of several relays has carried last in this network, in the next process, too', () => {
+    const [a, b, c] = ['wss://a.test', 'wss://b.test', 'wss://c.test'];
+    const { memory, contents, place } = setUp();
+    expect(memory.lastOf([a, b, c])).toBeUndefined();
+    for (const relay of [a, b, a]) memory.noteCarried(relay, BY_HTTP, 100);
+    expect([memory.lastOf([a, b, c]), memory.lastOf([b, c]), memory.lastOf([c])]).toEqual([a, b, undefined]);
+    place.network = 'gateway wired 10.0.0.1';
+    memory.noteCarried(c, BY_HTTP, 100);
+    expect(memory.lastOf([a, b, c])).toBe(c);
+    const next = setUp({ content: contents.at(-1) });
+    expect(next.memory.lastOf([a, b, c])).toBe(a);
+    expect(next.memory.usualTimeOf(a)).toEqual({ usualMs: 100, isProven: false });
+    expect([memory.usualTimeOf(c)?.isProven, memory.usualTimeOf(b)]).toEqual([true, undefined]);
+    next.memory.noteSilent(a, BY_HTTP);
+    expect(next.memory.lastOf([a, b, c])).toBe(b);
+  });
+
+  it('RouteMemory keeps nothing anew where the same relay carries again by the same route', () => {
+    const { memory, contents } = setUp();
+    for (let i = 0; i < 3; i++) memory.noteCarried(RELAY, BY_HTTP, 100);
+    expect(contents).toHaveLength(1);
+  });
+
   it('RouteMemory takes up the file of a version that knew nothing of answers that are held back', () => {
     const { memory, contents } = setUp();
     memory.noteCarried(RELAY, BY_HTTP, 120);

@@ -1,0 +1,112 @@
+/** The relays of an invite as a choice of connectors: a race at each dial, by the routes to each, and the better ones. */
+import type { Clock } from '../../clock.ts';
+import { WstunError } from '../../errors.ts';
+import type { MessageLink } from '../../transport/message-link.ts';
+import { faultOfRelays, RotationWatch } from '../routes/relay-faults.ts';
+import type { RelayList } from '../routes/relay-list.ts';
+import type { LinkPurpose, SessionPlace } from './connectors.ts';
+import type { ChosenLink, ConnectorChoice } from './preferred-connector.ts';
+import { RelayDial, type RelayDialOptions, RelaysFailed, type WonRelay } from './relay-dial.ts';
+import type { RelayRoutes } from './relay-routes.ts';
+import type { RouteChoice } from './route-choice.ts';
+
+/** A relay that says nothing, while others have failed, is given up after this, ms; twice as long at each dial more. */
+const ALONE_MS = 3_000;
+const LONGEST_ALONE_MS = 24_000;
+/** Where each relay has an exit of its own, the one that has the session is waited for, ms: the others have it not. */
+const HOME_PATIENCE_MS = 1_000;
+
+export interface RelayChoiceOptions<L extends MessageLink> {
+  readonly relays: RelayList;
+  readonly routes: RelayRoutes;
+  readonly byRoutes: RouteChoice<L>;
+  /** All relays lead to the same exit: a session may go by any of them. */
+  readonly isOneExit: boolean;
+  readonly clock: Clock;
+}
+
+export class RelayChoice<L extends MessageLink> implements ConnectorChoice<L> {
+  private readonly rotation = new RotationWatch();
+  /** Dials in a row at which no relay has made a link. */
+  private losses = 0;
+  /** Its own exit takes no session. */
+  private rejecting: string | undefined;
+  /** By which the latest link goes that has carried something. */
+  private current: string | undefined;
+
+  constructor(private readonly options: RelayChoiceOptions<L>) {}
+
+  async dial(signal: AbortSignal, purpose: LinkPurpose = 'only', from?: SessionPlace): Promise<ChosenLink<L>> {
+    const { byRoutes, relays } = this.options;
+    const order = this.orderFor(from);
+    const [first = '', ...others] = order;
+    if (purpose === 'further') return await byRoutes.dialAlike(from?.relay ?? first, signal);
+    if (others.length === 0) return await byRoutes.dial(first, signal, purpose);
+    this.current ??= relays.own[0];
+    try {
+      return this.chosen(await this.race(order, signal, from !== undefined));
+    } catch (error) {
+      throw error instanceof RelaysFailed ? await this.explain(error, signal) : error;
+    }
+  }
+
+  /** Dials by those alone that come before it in the list; undefined where there is none. */
+  betterThan(relay: string): ConnectorChoice<L> | undefined {
+    const better = this.options.relays.better(relay);
+    if (better.length === 0) return undefined;
+    return {
+      dial: async (signal) => {
+        try {
+          return this.chosen(await this.race(better, signal, false));
+        } catch (error) {
+          throw error instanceof RelaysFailed ? faultOfRelays(error.failed, false) : error;
+        }
+      },
+    };
+  }
+
+  private orderFor(from: SessionPlace | undefined): readonly string[] {
+    const { relays, routes, isOneExit } = this.options;
+    const carried = routes.lastOf(relays.all);
+    if (!isOneExit) return relays.inOrder({ carried, home: from?.relay, last: this.rejecting });
+    return relays.inOrder({ carried, last: from?.isStalled ? from.relay : undefined });
+  }
+
+  /** @param isResumed there is a session, which only its exit has */
+  private race(relays: readonly string[], signal: AbortSignal, isResumed: boolean): Promise<WonRelay<ChosenLink<L>>> {
+    const { byRoutes, routes, clock, isOneExit } = this.options;
+    const options: RelayDialOptions<ChosenLink<L>> = {
+      ...{ relays, clock },
+      usualTimeOf: (relay) => routes.usualTimeOf(relay),
+      aloneMs: Math.min(ALONE_MS * 2 ** this.losses, LONGEST_ALONE_MS),
+      firstPatienceMs: isResumed && !isOneExit ? HOME_PATIENCE_MS : 0,
+      attempt: (relay, { signal: stop, ...among }) => byRoutes.dial(relay, stop, 'only', among),
+    };
+    return new RelayDial(options, signal).run();
+  }
+
+  private chosen({ relay, won, failed }: WonRelay<ChosenLink<L>>): ChosenLink<L> {
+    this.losses = 0;
+    this.rotation.handleWorked();
+    const noteCarried = (): void => {
+      won.noteCarried?.();
+      this.rejecting = undefined;
+      if (this.current === relay) return;
+      this.current = relay;
+      this.options.routes.notify({ type: 'relay', relay, failed });
+    };
+    const noteRejected = (): void => {
+      this.rejecting = relay;
+    };
+    return { ...won, noteCarried, noteRejected };
+  }
+
+  private async explain({ failed }: RelaysFailed, signal: AbortSignal): Promise<unknown> {
+    const { clock, routes } = this.options;
+    if (signal.aborted) return new WstunError('dial-cancelled');
+    this.losses += 1;
+    const error = faultOfRelays(failed, this.rotation.isFinal(failed, clock.now()));
+    const { relay = '' } = failed.find((one) => one.error.fault === error.fault) ?? {};
+    return await routes.explained(relay, error, signal);
+  }
+}
