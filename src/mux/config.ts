@@ -2,6 +2,16 @@
 import type { RateLimit } from '../limits/token-bucket.ts';
 import { MAX_CREDIT_BYTES, MAX_PAYLOAD_BYTES, MIN_CREDIT_BYTES } from '../protocol/frames.ts';
 
+/** How soon a quiet link is taken for one that stalls, ms; each at least four round trips. */
+export interface StallTimes {
+  /** A client probes a link that is quiet for so long after bytes of a stream have passed. */
+  readonly probeMs: number;
+  /** If nothing answers such a probe for so long, the link stalls. */
+  readonly probeAnswerMs: number;
+  /** The same if bytes in flight are not acknowledged for so long. */
+  readonly stallMs: number;
+}
+
 export interface MuxConfig {
   /** Decides which stream ids are ours (docs/protocol.md §7), and that only an exit is offered streams. */
   readonly role: 'client' | 'exit';

@@ -1,5 +1,5 @@
 /** Whether the peer answers: pings, probes where an answer is due, limit of silence (docs/protocol.md §9). Pure. */
-import type { MuxConfig } from './config.ts';
+import type { MuxConfig, StallTimes } from './config.ts';
 
 type LivenessConfig = Pick<MuxConfig, 'role' | 'pingIntervalMs' | 'silenceLimitMs' | 'probeMs' | 'probeAnswerMs'>;
 
@@ -7,6 +7,8 @@ type LivenessConfig = Pick<MuxConfig, 'role' | 'pingIntervalMs' | 'silenceLimitM
 const PROBE_ROUND_TRIPS = 4;
 /** Probes of one silence: after 1, 3, 7 and 15 s; then the regular ping follows. */
 const MAX_PROBES = 4;
+/** The same in a hurry, from 0.3 s on: also for about as long. */
+const MAX_HURRIED_PROBES = 6;
 
 export class Liveness {
   // Whole ms of the clock, but for round trips: fractions cost memory.
@@ -27,9 +29,11 @@ export class Liveness {
   roundTripMs: number | undefined;
   /** Measured elsewhere, ms. */
   pathRoundTripMs = 0;
+  /** In place of the configured times, once a round trip is known: another link is at hand. */
+  hurry: StallTimes | undefined;
   /** When bytes of a stream were last received or sent. */
   private transferAt: number;
-  private probes = MAX_PROBES;
+  private probes = MAX_HURRIED_PROBES;
   private probePending = false;
   /** When a probe was sent that nothing has followed. */
   private probedAt: number | undefined;
@@ -82,7 +86,7 @@ export class Liveness {
 
   /** No stream is open: nothing is expected. */
   handleNoStreams(): void {
-    this.probes = MAX_PROBES;
+    this.probes = MAX_HURRIED_PROBES;
   }
 
   /** Sends a ping as soon as the link takes it. */
@@ -114,9 +118,15 @@ export class Liveness {
 
   /** Each probe of a silence waits twice as long as the one before it. */
   private probeAt(): number {
-    const isDue = this.probes < MAX_PROBES && !this.probePending && this.probedAt === undefined;
+    const most = this.times === this.config ? MAX_PROBES : MAX_HURRIED_PROBES;
+    const isDue = this.probes < most && !this.probePending && this.probedAt === undefined;
     if (!this.started || !isDue) return Number.POSITIVE_INFINITY;
-    return Math.max(this.heardAt, this.transferAt) + this.atLeast(this.config.probeMs) * 2 ** this.probes;
+    return Math.max(this.heardAt, this.transferAt) + this.atLeast(this.times.probeMs) * 2 ** this.probes;
+  }
+
+  private get times(): Pick<StallTimes, 'probeMs' | 'probeAnswerMs'> {
+    const isKnown = this.roundTripMs !== undefined || this.pathRoundTripMs > 0;
+    return (isKnown ? this.hurry : undefined) ?? this.config;
   }
 
   private atLeast(ms: number): number {
@@ -126,7 +136,7 @@ export class Liveness {
   /** When a probe has waited too long for an answer; Infinity without a probe. */
   unansweredAt(): number {
     if (this.probedAt === undefined) return Number.POSITIVE_INFINITY;
-    return this.probedAt + this.atLeast(this.config.probeAnswerMs);
+    return this.probedAt + this.atLeast(this.times.probeAnswerMs);
   }
 
   get isPingPending(): boolean {

@@ -13,7 +13,7 @@
 import type { WireFaultName } from '../errors.ts';
 import { type Piece, releaseAll } from '../memory/pieces.ts';
 import { type Acknowledgement, decodeRecordHeader, dropPrefix, type RecordHeader } from '../protocol/record-header.ts';
-import type { MuxConfig } from './config.ts';
+import type { MuxConfig, StallTimes } from './config.ts';
 import { LinkDemand } from './links/link-demand.ts';
 import { LinkSender, type Outgoing } from './links/link-sender.ts';
 import { ReorderBuffer } from './links/reorder-buffer.ts';
@@ -194,9 +194,20 @@ export class ResumableSession {
     return now >= this.stallsAt() ? 'suspect' : 'fine';
   }
 
-  /** The peer has acknowledged something that went out on a link: it carries something both ways. */
-  get isProven(): boolean {
-    return this.links.some(({ isProven }) => isProven);
+  /** The peer has acknowledged something that went out on a link that does not stall: it carries both ways. */
+  isProven(now: number): boolean {
+    return this.links.some((link) => link.isProven && now < this.suspectAt(link));
+  }
+
+  /** Another link is at hand: a quiet one is left after these times. Undefined: after those that are configured. */
+  hurry(times: StallTimes | undefined): void {
+    this.mux.liveness.hurry = times;
+  }
+
+  /** When nothing has come back on it for so long that another link should be tried; Infinity: nothing is in flight. */
+  private suspectAt(link: SessionLink): number {
+    const { hurry } = this.mux.liveness;
+    return hurry === undefined ? link.stallsAt : link.stallsAfter(hurry.stallMs, this.mux.roundTripMs);
   }
 
   /** Of a session whose links stall: when something last arrived. */
@@ -359,7 +370,7 @@ export class ResumableSession {
     if (!this.isAttached) return Number.POSITIVE_INFINITY;
     // Of several links the last one counts: while it does not stall, it sends what the others had.
     let ownAt = Number.NEGATIVE_INFINITY;
-    for (const { stallsAt } of this.links) ownAt = Math.max(ownAt, stallsAt);
+    for (const link of this.links) ownAt = Math.max(ownAt, this.suspectAt(link));
     return Math.min(ownAt, this.mux.liveness.unansweredAt());
   }
 

@@ -161,7 +161,7 @@ export class MuxSession {
   }
 
   /** Tell it what comes from the peer; it knows whether the link is dead, and whether probes are answered. */
-  get liveness(): Pick<Liveness, 'handleBytes' | 'isDead' | 'unansweredAt' | 'heardAt'> {
+  get liveness(): Pick<Liveness, 'handleBytes' | 'isDead' | 'unansweredAt' | 'heardAt' | 'hurry'> {
     return this.parts.liveness;
   }
 

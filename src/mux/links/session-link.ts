@@ -317,9 +317,18 @@ export class SessionLink {
 
   /** When it stalls unless something comes; Infinity while nothing is in flight. */
   get stallsAt(): number {
+    return this.silentAt(this.config.stallMs, this.congestion.smoothedRttMs ?? 0);
+  }
+
+  /** The same after `stallMs`, where a round trip is known. @param usualMs that of the session, if this one has none */
+  stallsAfter(stallMs: number, usualMs: number | undefined): number {
+    const roundTripMs = this.congestion.smoothedRttMs ?? usualMs;
+    return roundTripMs === undefined ? this.stallsAt : this.silentAt(stallMs, roundTripMs);
+  }
+
+  private silentAt(stallMs: number, roundTripMs: number): number {
     if (!this.hasInFlight) return Number.POSITIVE_INFINITY;
-    const { stallMs, stallRoundTrips } = this.config;
-    return this.progressAt + Math.max(stallMs, stallRoundTrips * (this.congestion.smoothedRttMs ?? 0));
+    return this.progressAt + Math.max(stallMs, this.config.stallRoundTrips * roundTripMs);
   }
 }
 

@@ -65,6 +65,16 @@ export class RelayChoice<L extends MessageLink> implements ConnectorChoice<L> {
     };
   }
 
+  /** Whether the exit can be reached by it now. */
+  async answers(relay: string, signal: AbortSignal): Promise<boolean> {
+    try {
+      (await this.options.byRoutes.dialAlike(relay, signal)).link.abort();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   private orderFor(from: SessionPlace | undefined): readonly string[] {
     const { relays, routes, isOneExit } = this.options;
     const carried = routes.lastOf(relays.all);

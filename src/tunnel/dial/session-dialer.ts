@@ -36,7 +36,7 @@ export interface SessionLink {
   /** What the request said. */
   readonly saidReceived: number;
   /** Where the link is not by the preferred connector, or not by the cheapest carrier: dials by these only. */
-  readonly better?: SessionDialer;
+  readonly better?: SessionDialer | undefined;
   /** To be called when this was the session's latest link, and it has none any more. @param hasLasted not at once */
   readonly noteLost?: ((hasLasted: boolean) => void) | undefined;
 }
@@ -58,6 +58,8 @@ export interface SessionDialer {
   routeOf?(link: MessageLink): LinkRoute | undefined;
   /** Dials only by relays that are better than this one, by the list; undefined where there are none now. */
   betterThan?(relay: string): SessionDialer | undefined;
+  /** Whether a link by that relay can be made now: tried once, and given up. */
+  answers?(relay: string, signal: AbortSignal): Promise<boolean>;
   /** Several relays lead to the exit, so that a session loses nothing where it goes by another one. */
   readonly hasOtherRelays?: boolean;
 }
@@ -175,6 +177,10 @@ export class RelaySessionDialer implements SessionDialer {
 
   get hasOtherRelays(): boolean {
     return this.isOneExit && this.relayList.all.length > 1;
+  }
+
+  async answers(relay: string, signal: AbortSignal): Promise<boolean> {
+    return await this.byRelays.answers(relay, signal);
   }
 
   betterThan(relay: string): SessionDialer | undefined {

@@ -5,9 +5,9 @@ import type { SessionDialer } from '../dial/session-dialer.ts';
 import type { LinkRoute } from '../dial/ticket-dialer.ts';
 import type { Target } from '../stream/stream.ts';
 import type { ClientHistory } from './client-history.ts';
+import type { RoundTrip } from './link-facts.ts';
 import type { Transferred } from './open-streams.ts';
 import type { ReconnectingSession } from './reconnecting-session.ts';
-import type { RoundTrip } from './session-driver.ts';
 
 /** More are only counted. */
 const MAX_STREAMS = 1_000;

@@ -8,6 +8,7 @@ import { WstunError } from '../../errors.ts';
 import { MOST_BY_ITSELF } from '../../mux/links/link-demand.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
+import type { SessionPlace } from '../dial/connectors.ts';
 import type { SessionDialer, SessionLink, Way } from '../dial/session-dialer.ts';
 import type { EndedLink, LearntLimit, LinkLimits, LinkUse } from '../reconnect/link-limits.ts';
 import type { SessionDriver } from './session-driver.ts';
@@ -55,6 +56,8 @@ export interface ExtraLinksOptions {
   readonly limits: LinkLimits;
   /** Called as late as possible. */
   request(): SessionRequest;
+  /** Where the session is: other links go by the same relay. */
+  place?(): SessionPlace | undefined;
   /** Something was learnt of this network. */
   onLimit(limit: LearntLimit): void;
 }
@@ -142,6 +145,12 @@ export class ExtraLinks {
     }
     this.judge();
     this.handleChange();
+  }
+
+  /** Links were left for another one because nothing came on them, and nothing has come since. */
+  handleFroze(links: readonly EndedLink[]): void {
+    for (const link of links) this.handleEnded(link);
+    this.judge();
   }
 
   /** A link has ended that was still wanted. */
@@ -243,7 +252,7 @@ export class ExtraLinks {
     const beganAt = this.options.clock.now();
     this.attempts.set(attempt, { way, links: this.driver.linkCount });
     try {
-      const opened = await dialer.dial(() => this.options.request(), attempt.signal, 'further');
+      const opened = await dialer.dial(() => this.options.request(), attempt.signal, 'further', this.options.place?.());
       this.attempts.delete(attempt);
       if (attempt.signal.aborted) opened.link.abort();
       else this.handleOpened(opened, way, beganAt);

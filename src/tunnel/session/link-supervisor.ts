@@ -52,7 +52,7 @@ export class LinkSupervisor {
 
   /** The link carries something both ways, and does not stall. */
   get isProven(): boolean {
-    return this.session.isProven && !this.isStalled;
+    return !this.isStalled && this.session.isProven(this.owner.clock.now());
   }
 
   /** As of ResumableSession. */

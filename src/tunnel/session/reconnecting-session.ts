@@ -21,7 +21,9 @@ import type { FailureDecision } from '../reconnect/outage.ts';
 import { BetterConnector } from './better-connector.ts';
 import { ExtraLinks, type LinkCount } from './extra-links.ts';
 import { SessionDriver } from './session-driver.ts';
+import { SessionRelays } from './session-relays.ts';
 import { StallFollower } from './stall-follower.ts';
+import type { StallPatience } from './stall-patience.ts';
 import type { StallInfo } from './stall-watch.ts';
 
 /** An attempt that took so long without a TCP connection reached no relay: a long wait would spare none. */
@@ -55,6 +57,8 @@ export interface ReconnectingSessionOptions {
   readonly findWays?: (() => Promise<readonly Way[]>) | undefined;
   /** What this network does to links; shared by the sessions of a client. */
   readonly limits: LinkLimits;
+  /** How soon a link that carries nothing is left for another relay; shared as well. Default: no sooner than without. */
+  readonly patience?: StallPatience | undefined;
   /** While the link is not by the preferred connector, that is tried each time this has passed; default 30 s. */
   readonly tryBetterMs?: number | undefined;
   /** What follows from a failed attempt. */
@@ -96,18 +100,30 @@ type Phase =
   | { readonly kind: 'begun'; readonly helloLimit: Timer }
   | { readonly kind: 'established' };
 
+/** Why a link is dialled: there is none, or it stalls. `better`: it goes on if this attempt fails. */
+type DialReason = 'none' | 'stalled' | 'better';
+
 /** The search for a link. */
 type Search =
   | { readonly kind: 'idle' }
   /** Between two attempts. */
   | { readonly kind: 'waiting' }
-  /** The exit was not asked yet. `onlyBetter`: the current link goes on if this attempt fails. */
-  | { readonly kind: 'dialing'; readonly abort: AbortController; readonly onlyBetter: boolean }
+  /** The exit was not asked yet. */
+  | { readonly kind: 'dialing'; readonly abort: AbortController; readonly why: DialReason }
+  /** The exit was asked to let a link join one that stalls: that goes on until it has answered. */
+  | { readonly kind: 'joining'; readonly abort: AbortController }
   /** The exit was asked, and lets the old link go before its answer is here: the loss of that may be no loss. */
   | { readonly kind: 'asking'; readonly abort: AbortController; readonly hadLink: boolean; lossUnreported: boolean };
 
 const NEW: Phase = { kind: 'new' };
 const ESTABLISHED: Phase = { kind: 'established' };
+/** Of the link that carries the session, or the latest of several. */
+interface LinkLife {
+  readonly since: number;
+  readonly isByFallback: boolean;
+  noteLost: SessionLink['noteLost'];
+}
+
 const IDLE: Search = { kind: 'idle' };
 const WAITING: Search = { kind: 'waiting' };
 
@@ -120,15 +136,13 @@ export class ReconnectingSession {
   private readonly stall: StallFollower;
   private readonly better: BetterConnector;
   private readonly extraLinks: ExtraLinks;
+  private readonly relays: SessionRelays;
   private id = randomBytes(SESSION_ID_BYTES);
   private phase: Phase = NEW;
   private search: Search = IDLE;
   /** The current link may be dead: another is wanted beside it. */
   private linkDoubted = false;
-  private attachedAt = 0;
-  private isByFallback = false;
-  /** Of the link that carries the session, or the latest of several. */
-  private noteLost: SessionLink['noteLost'];
+  private life: LinkLife = { since: 0, isByFallback: false, noteLost: undefined };
   private triggeredAt = Number.NEGATIVE_INFINITY;
   private lastFault: FaultName | undefined;
   private finalError: WstunError | undefined;
@@ -151,21 +165,29 @@ export class ReconnectingSession {
         onLinkCount: () => this.extraLinks.handleChange(),
         onLinkEnded: (link) => this.handleLinkEnded(link),
         onLinksWanted: (wanted) => this.extraLinks.want(wanted),
-        onLinkStalled: () => this.stall.handleStalled(),
+        onLinkStalled: () => this.handleStalled(),
         onEnd: (fault) => this.handleEnd(fault),
       },
     );
     this.extraLinks = new ExtraLinks(this.driver, {
       ...{ dialer: options.dialer, clock, logger, links: options.links ?? 'auto', limits: options.limits },
       findWays: options.findWays,
-      isByFallback: () => this.isByFallback,
+      isByFallback: () => this.life.isByFallback,
       onMoved: (opened) => this.handleMoved(opened),
       onLimit: (limit) => this.events.onLimit(limit),
-      request: () => ({ kind: 'join', id: this.id, received: this.driver.received }),
+      request: () => this.joinRequest(),
+      place: () => this.relays.place,
+    });
+    this.relays = new SessionRelays({
+      ...{ driver: this.driver, dialer: options.dialer, clock, logger },
+      patience: options.findWays === undefined ? options.patience : undefined,
+      request: () => this.joinRequest(),
+      onMoved: (opened) => this.handleBetterRelay(opened),
+      onFroze: (ended) => this.extraLinks.handleFroze(ended),
     });
     this.stall = new StallFollower(this.driver.supervisor, clock, {
       onStalled: (info) => void (this.wasEstablished && this.events.onStalled(info)),
-      onOver: (silentMs) => void (silentMs !== undefined && this.events.onResumed(silentMs)),
+      onOver: (silentMs) => this.handleStallOver(silentMs),
       onMayChange: () => {
         this.options.backoff.reset();
         this.pause.interrupt();
@@ -227,6 +249,7 @@ export class ReconnectingSession {
   private doubtLink(): void {
     this.options.backoff.reset();
     this.better.reset();
+    this.relays.handleNetworkChanged();
     this.extraLinks.handleNetworkChanged();
     this.stall.watch.handleNetworkChanged();
     this.linkDoubted = true;
@@ -262,10 +285,24 @@ export class ReconnectingSession {
     if (this.search.kind !== 'asking' || link.how !== 'lost') this.extraLinks.handleEnded(link);
   }
 
+  private handleStalled(): void {
+    this.relays.handleStalled();
+    this.stall.handleStalled();
+  }
+
+  private handleStallOver(silentMs: number | undefined): void {
+    const { search } = this;
+    const isNeedless = this.relays.isHurried && search.kind === 'dialing' && search.why === 'stalled';
+    if (isNeedless) search.abort.abort();
+    this.relays.handleStallOver();
+    if (silentMs !== undefined) this.events.onResumed(silentMs);
+  }
+
   private handleLinkLost(): void {
     this.lostAt = this.clock.now();
     this.extraLinks.handleLost();
-    this.noteLoss(this.lostAt - this.attachedAt);
+    this.relays.handleLost();
+    this.noteLoss(this.lostAt - this.life.since);
     this.better.set(undefined);
     this.abortBetterAttempt();
     if (this.search.kind === 'asking' && this.search.hadLink) this.search.lossUnreported = true;
@@ -275,21 +312,22 @@ export class ReconnectingSession {
 
   private noteLoss(livedMs: number): void {
     const lasted = hasLasted(livedMs);
-    this.noteLost?.(lasted);
-    this.noteLost = undefined;
-    if (!this.isByFallback) this.better.noteLost(lasted);
+    this.life.noteLost?.(lasted);
+    this.life.noteLost = undefined;
+    if (!this.life.isByFallback) this.better.noteLost(lasted);
     if (this.options.backoff.handleLost(livedMs)) this.pause.interrupt();
   }
 
   private handleEnd(fault: WireFaultName): void {
     this.clearHelloLimit();
     this.stall.end();
+    this.relays.stop();
     this.extraLinks.stop();
     this.better.set(undefined);
     // The exit has ended a session that had a link; the loss of a link is counted when it happens.
-    if (this.attachedAt > this.lostAt) {
+    if (this.life.since > this.lostAt) {
       this.lostAt = this.clock.now();
-      this.options.backoff.handleLost(this.lostAt - this.attachedAt);
+      this.options.backoff.handleLost(this.lostAt - this.life.since);
     }
     if (this.search.kind === 'asking') this.search.lossUnreported = false;
     this.currentAttempt()?.abort();
@@ -319,6 +357,7 @@ export class ReconnectingSession {
       case 'waiting':
         return undefined;
       case 'dialing':
+      case 'joining':
       case 'asking':
         return this.search.abort;
     }
@@ -326,7 +365,7 @@ export class ReconnectingSession {
 
   /** An attempt that the session does not need, while the exit was not asked: another connector may be faster. */
   private abortBetterAttempt(): void {
-    if (this.search.kind === 'dialing' && this.search.onlyBetter) this.search.abort.abort();
+    if (this.search.kind === 'dialing' && this.search.why === 'better') this.search.abort.abort();
   }
 
   private async findLink(firstWaitMs?: number): Promise<void> {
@@ -343,13 +382,14 @@ export class ReconnectingSession {
 
   /** Returns the wait before the next attempt. @param better for a session that has a link */
   private async tryOnce(better: SessionDialer | undefined): Promise<number> {
+    const why = this.reasonFor(better);
     this.linkDoubted = false;
     const since = this.clock.now();
     const abort = new AbortController();
-    this.search = { kind: 'dialing', abort, onlyBetter: better !== undefined };
+    this.search = { kind: 'dialing', abort, why };
     try {
       const dialer = better ?? this.options.dialer;
-      this.attach(await dialer.dial(() => this.request(abort), abort.signal));
+      this.use(await dialer.dial(() => this.request(abort), abort.signal, undefined, this.relays.place));
       this.lastFault = undefined;
       return 0;
     } catch (cause) {
@@ -358,6 +398,7 @@ export class ReconnectingSession {
       this.reportUnreportedLoss();
       // The network has changed, the session is over, or the attempt is not needed any more.
       if (abort.signal.aborted) return 0;
+      if (this.isJoining && this.mayStillResume(cause)) return 0;
       const error = cause instanceof WstunError ? cause : new WstunError('internal', String(cause));
       if (better !== undefined) this.better.noteFailed();
       if (better !== undefined && this.isStillCarried(error)) return 0;
@@ -368,7 +409,28 @@ export class ReconnectingSession {
     }
   }
 
+  private reasonFor(better: SessionDialer | undefined): DialReason {
+    if (better !== undefined) return 'better';
+    return this.driver.isAttached && !this.linkDoubted ? 'stalled' : 'none';
+  }
+
+  private get isJoining(): boolean {
+    return this.search.kind === 'joining';
+  }
+
+  private mayStillResume(cause: unknown): boolean {
+    return cause instanceof WstunError && this.relays.handleNotJoined(cause);
+  }
+
+  private joinRequest(): SessionRequest {
+    return { kind: 'join', id: this.id, received: this.driver.received };
+  }
+
   private request(abort: AbortController): SessionRequest {
+    if (this.relays.joins) {
+      this.search = { kind: 'joining', abort };
+      return this.joinRequest();
+    }
     const isNew = this.phase.kind === 'new';
     // An exit that received a first request whose answer was lost has a session of that name already.
     if (isNew) this.id = randomBytes(SESSION_ID_BYTES);
@@ -378,37 +440,64 @@ export class ReconnectingSession {
   }
 
   /** The session goes on by the preferred connector alone, without a gap: the fallback may cost money. */
-  private handleMoved({ link, noteLost }: SessionLink): void {
-    this.isByFallback = false;
-    this.beginLife(noteLost);
-    this.better.set(undefined);
-    this.driver.leaveAllBut(link);
+  private handleMoved(opened: SessionLink): void {
+    this.beginLife({ ...opened, better: undefined });
+    this.driver.leaveAllBut(opened.link);
   }
 
-  /** Of a link that carries the session from now on. */
-  private beginLife(noteLost: SessionLink['noteLost']): void {
+  /** The same by a better relay: the session is leaving its other links already. */
+  private handleBetterRelay(opened: SessionLink): void {
+    this.options.logger.debug({ remote: opened.link.remote }, 'the session goes by a better relay');
+    this.beginLife(opened);
+  }
+
+  /** The link carries the session from now on. */
+  private beginLife({ link, better, noteLost }: Pick<SessionLink, 'link' | 'better' | 'noteLost'>): void {
     const now = this.clock.now();
-    if (this.attachedAt > this.lostAt) this.options.backoff.handleLeft(now - this.attachedAt);
-    this.attachedAt = now;
-    this.noteLost = noteLost;
+    if (this.life.since > this.lostAt) this.options.backoff.handleLeft(now - this.life.since);
+    this.life = { since: now, isByFallback: better !== undefined, noteLost };
+    // The exit lets the old link go before its answer is here: sessions that end with their link stay where they are.
+    const mayMove = this.options.resume.resumeWindowMs > 0 && this.options.findWays === undefined;
+    this.better.set(mayMove ? better : undefined);
+    this.relays.handleLink(link);
   }
 
-  private attach({ link, peerReceived, saidReceived, better, noteLost }: SessionLink): void {
-    if (this.driver.isOver) return link.abort();
-    const wasAway = this.phase.kind !== 'new' && !this.driver.isAttached;
-    if (!this.driver.attachLink(link, { peerReceived, saidReceived })) return link.abort();
+  /** Whatever the exit was asked for. */
+  private use(opened: SessionLink): void {
+    if (this.driver.isOver) return opened.link.abort();
+    const isAway = this.phase.kind !== 'new' && !this.driver.isAttached;
+    if (this.isJoining ? !this.takeOver(opened) : !this.attach(opened)) return opened.link.abort();
+    this.extraLinks.handleResumed();
+    if (isAway && this.wasEstablished) this.reportResumed(this.life.since - this.lostAt);
+  }
+
+  /** It takes the place of a link that stalls, and what still comes on that is not lost. */
+  private takeOver(opened: SessionLink): boolean {
+    const { place } = this.relays;
+    const stalled = this.driver.linkStates;
+    if (!this.driver.moveToLink(opened.link, opened.peerReceived)) {
+      this.relays.handleNotJoined(new WstunError('too-many-links'));
+      return false;
+    }
+    this.stall.handleLink();
+    this.beginLife(opened);
+    // What came meanwhile has told already that it carries.
+    if (place?.isStalled) this.relays.handleLeft(stalled, place.relay);
+    return true;
+  }
+
+  private attach(opened: SessionLink): boolean {
+    // Where the relay is another one, it was not the network that ended the link.
+    const relay = this.relays.place?.relay;
+    if (!this.driver.attachLink(opened.link, opened)) return false;
     if (this.phase.kind === 'new') {
       const helloLimit = this.clock.setTimeout(() => this.driver.end('peer-silent'), HELLO_LIMIT_MS);
       this.phase = { kind: 'begun', helloLimit };
     }
     this.stall.handleLink();
-    this.extraLinks.handleResumed();
-    this.isByFallback = better !== undefined;
-    this.beginLife(noteLost);
-    // The exit lets the old link go before its answer is here: sessions that end with their link stay where they are.
-    const mayMove = this.options.resume.resumeWindowMs > 0 && this.options.findWays === undefined;
-    this.better.set(mayMove ? better : undefined);
-    if (wasAway && this.wasEstablished) this.reportResumed(this.attachedAt - this.lostAt);
+    this.beginLife(opened);
+    if (relay !== undefined && relay !== this.relays.place?.relay) this.extraLinks.handleUnreachable();
+    return true;
   }
 
   // ── reports ────────────────────────────────────────────────────────────────────────────────────────────────────────

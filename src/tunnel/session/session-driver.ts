@@ -6,14 +6,13 @@
  * It flushes once a turn of the event loop: small frames of many sockets share a record, without a wait, because
  * `setImmediate` runs right after the sockets of the turn were read.
  */
-import { AbortableWait } from '../../async/abortable.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import { type WireFaultName, WstunError } from '../../errors.ts';
-import type { MuxConfig } from '../../mux/config.ts';
+import type { MuxConfig, StallTimes } from '../../mux/config.ts';
 import type { MuxEvent } from '../../mux/events.ts';
 import type { ResumeConfig } from '../../mux/links/resume-config.ts';
 import type { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
-import type { SessionLink } from '../../mux/links/session-link.ts';
+import type { SessionLink as LinkState } from '../../mux/links/session-link.ts';
 import { ResumableSession } from '../../mux/resumable-session.ts';
 import type { MuxSession } from '../../mux/session.ts';
 import type { Logger } from '../../observability/logger.ts';
@@ -24,9 +23,11 @@ import type { MuxStream } from '../stream/mux-stream.ts';
 import type { SessionServices } from '../stream/services.ts';
 import type { StreamAcceptor, Target, TunnelStream } from '../stream/stream.ts';
 import { CarryingLink, type CarryingLinkOwner } from './carrying-link.ts';
+import { endedLink, isStaying, quickestOf, type RoundTrip } from './link-facts.ts';
 import { LinkSupervisor, type SupervisorOwner } from './link-supervisor.ts';
 import type { StreamsOwner, Transferred } from './open-streams.ts';
 import { PendingStreams } from './pending-streams.ts';
+import { SessionPings } from './session-pings.ts';
 
 /** The same for many sessions. */
 export interface SessionOptions {
@@ -70,12 +71,6 @@ export interface LinkStart {
   readonly saidReceived: number;
 }
 
-/** ms */
-export interface RoundTrip {
-  readonly now: number;
-  readonly min: number;
-}
-
 const NOTHING: Transferred = { sent: 0, received: 0 };
 
 /** Of the time after which silent connections are cut: something is sent so often, and not more often than this, ms. */
@@ -94,7 +89,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   private pending: PendingStreams | undefined;
   private whenIdle: (() => void)[] | undefined;
   /** Undefined until the first one. */
-  private pings: Set<AbortableWait<number>> | undefined;
+  private pings: SessionPings | undefined;
   private links: readonly CarryingLink[] = [];
   private lastRemote = 'no link';
   /** How many links are of use to this end, and to the peer. */
@@ -128,31 +123,20 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     return this.mux.roundTripMs;
   }
 
-  /** Of the link with the shortest one now, else of the latest ping, ms: the latest, smoothed, and the lowest. */
+  /** Of the link with the shortest one now, else of the latest ping. */
   get quickestRoundTrip(): RoundTrip | undefined {
-    let quickest: RoundTrip | undefined;
-    for (const { state } of this.links) {
-      const { smoothedRttMs: now, minRttMs: min } = state.congestion;
-      if (now === undefined || min === undefined || (quickest !== undefined && quickest.now <= now)) continue;
-      quickest = { now, min: Math.min(now, min) };
-    }
     const pinged = this.roundTripMs;
-    return quickest ?? (pinged === undefined ? undefined : { now: pinged, min: pinged });
+    return quickestOf(this.linkStates) ?? (pinged === undefined ? undefined : { now: pinged, min: pinged });
   }
 
   /** The round trip of a ping that is sent now, ms. Rejects with `ping-lost` or the fault of the session's end. */
   ping(limitMs: number, signal: AbortSignal): Promise<number> {
     if (signal.aborted) return Promise.reject(new WstunError('dial-cancelled'));
-    const wait = new AbortableWait<number>({
-      ...{ clock: this.clock, limitMs, signal },
-      onExpired: (expired) => expired.reject(new WstunError('ping-lost')),
-      onSettled: () => this.pings?.delete(wait),
-    });
-    this.pings ??= new Set();
-    this.pings.add(wait);
+    this.pings ??= new SessionPings(this.clock);
+    const answered = this.pings.add(limitMs, signal);
     this.mux.pingNow();
     this.scheduleFlush();
-    return wait.promise;
+    return answered;
   }
 
   /** Those that are open now, the oldest first. */
@@ -165,9 +149,9 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     return this.pending?.transferred() ?? NOTHING;
   }
 
-  /** The oldest of its links. */
+  /** The oldest of its links that it is not leaving, if there is one. */
   get oldestLink(): MessageLink | undefined {
-    return this.links[0]?.link;
+    return (this.links.find(({ state }) => isStaying(state)) ?? this.links[0])?.link;
   }
 
   get streamCount(): number {
@@ -238,7 +222,17 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     return true;
   }
 
-  private addLink(link: MessageLink, state: SessionLink, way?: string): void {
+  /** The same, and the session goes on with this link alone, without a gap: it leaves all others. */
+  moveToLink(link: MessageLink, peerReceived: number): boolean {
+    const state = this.session.join(peerReceived, this.clock.now());
+    if (state === undefined) return false;
+    this.addLink(link, state);
+    this.leaveAllBut(link);
+    this.owner.onLinkCount?.();
+    return true;
+  }
+
+  private addLink(link: MessageLink, state: LinkState, way?: string): void {
     // Without room to grow, which would cost an idle session 130 bytes.
     this.links = this.links.concat(new CarryingLink(link, state, this, way));
     this.lastRemote = link.remote;
@@ -309,6 +303,17 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     this.scheduleFlush();
   }
 
+  /** What is known of the links that carry it now. */
+  get linkStates(): readonly LinkState[] {
+    return this.links.map(({ state }) => state);
+  }
+
+  /** As of ResumableSession. */
+  hurry(times: StallTimes | undefined): void {
+    this.session.hurry(times);
+    this.scheduleFlush();
+  }
+
   /** Aborts all links, if there are any. */
   dropLinks(): void {
     for (const link of [...this.links]) this.dropLink(link);
@@ -321,12 +326,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   }
 
   private reportEnded({ state }: CarryingLink, how: LinkEnd): void {
-    const { receivedBytes: received, sentBytes: sent, beganAt, heardAt, sentAt } = state;
-    const now = this.clock.now();
-    if (!isStaying(state) && how !== 'slowed') return;
-    const ageMs = (how === 'froze' ? heardAt : now) - beganAt;
-    const idleMs = now - Math.max(heardAt, sentAt);
-    this.owner.onLinkEnded?.({ how, received, sent, ageMs, idleMs, beganAt });
+    if (isStaying(state) || how === 'slowed') this.owner.onLinkEnded?.(endedLink(state, how, this.clock.now()));
   }
 
   private remove(link: CarryingLink): void {
@@ -398,7 +398,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     this.dropLinks();
   }
 
-  handleLinksStalled(stalled: readonly SessionLink[]): void {
+  handleLinksStalled(stalled: readonly LinkState[]): void {
     for (const link of this.links.filter(({ state }) => stalled.includes(state))) {
       this.options.logger.debug({ remote: link.remote }, 'one of several links stopped answering');
       this.reportEnded(link, 'froze');
@@ -493,7 +493,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     if (this.links.length > 1) this.closeLeft();
   }
 
-  private carrierOf(state: SessionLink): CarryingLink | undefined {
+  private carrierOf(state: LinkState): CarryingLink | undefined {
     const [first] = this.links;
     return first?.state === state ? first : this.links.find((link) => link.state === state);
   }
@@ -545,8 +545,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
       case 'links-wanted':
         return this.handleLinksWanted(event.wanted, event.maxBytes);
       case 'pong':
-        for (const ping of [...(this.pings ?? [])]) ping.resolve(event.roundTripMs);
-        return;
+        return this.pings?.handlePong(event.roundTripMs);
       case 'peer-draining':
         return this.handleNoMoreStreams();
       case 'ended':
@@ -575,7 +574,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     // The peer will not ask for retransmissions any more.
     this.session.end(fault);
     this.pending?.end(fault);
-    for (const ping of [...(this.pings ?? [])]) ping.reject(new WstunError(fault));
+    this.pings?.end(fault);
     this.owner.onEnd(fault);
   }
 
@@ -585,8 +584,4 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     for (const resolve of this.whenIdle) resolve();
     this.whenIdle = undefined;
   }
-}
-
-function isStaying({ isUnwanted, isPeerLeaving, isSpent }: SessionLink): boolean {
-  return !isUnwanted && !isPeerLeaving && !isSpent;
 }

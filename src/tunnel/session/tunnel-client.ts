@@ -22,6 +22,7 @@ import { type TunnelStatus, tunnelStatus } from './client-status.ts';
 import type { LinkCount } from './extra-links.ts';
 import { ReconnectingSession, type ReconnectingSessionEvents, type ReconnectReason } from './reconnecting-session.ts';
 import type { SessionDriver } from './session-driver.ts';
+import { StallPatience } from './stall-patience.ts';
 import type { StallInfo } from './stall-watch.ts';
 
 /** How long a new connection waits for a session with a link before it fails: programs give up soon after. */
@@ -80,6 +81,7 @@ export class TunnelClient implements StreamOpener, SessionServices {
   private readonly backoff = new Backoff();
   private readonly replayMemory = new RetransmitMemory(PROCESS_RETRANSMIT_BYTES);
   private readonly limits: LinkLimits;
+  private readonly patience = new StallPatience();
   private readonly stopping = new AbortController();
   private readonly clock: Clock;
   private readonly sessions = new Set<ReconnectingSession>();
@@ -158,7 +160,10 @@ export class TunnelClient implements StreamOpener, SessionServices {
 
   /** Every session dials now, where the reason is one for it. */
   reconnectNow(reason: Exclude<ReconnectReason, 'stream-waiting'>): void {
-    if (reason !== 'new-connector') this.limits.handleNetworkChanged(this.clock.now());
+    if (reason !== 'new-connector') {
+      this.limits.handleNetworkChanged(this.clock.now());
+      this.patience.handleNetworkChanged();
+    }
     for (const session of this.sessions) session.reconnectNow(reason);
   }
 
@@ -200,7 +205,7 @@ export class TunnelClient implements StreamOpener, SessionServices {
         {
           dialer: this.dialer,
           resume: { ...DEFAULT_RESUME_CONFIG, resumeWindowMs },
-          ...{ tryBetterMs, links, findWays, limits: this.limits },
+          ...{ tryBetterMs, links, findWays, limits: this.limits, patience: this.patience },
           replayMemory: this.replayMemory,
           backoff: this.backoff,
           logger: this.logger,
