@@ -153,6 +153,58 @@ describe('A link that freezes during a download', () => {
   });
 });
 
+describe('A link that freezes while another one is at hand', () => {
+  const HURRY = { probeMs: 300, probeAnswerMs: 400, stallMs: 700 };
+
+  function hurried(path: Path): Download {
+    const download = new Download(path);
+    download.client.hurry(HURRY);
+    return download;
+  }
+
+  it.each([0, 1_000, 7_000])(
+    'a link that freezes %i ms into a download is suspect 0.7 s after the last byte where another is at hand',
+    (runs) => {
+      const download = hurried(FAST);
+      download.run(runs);
+      download.freeze();
+      download.run(60_000);
+      expect(download.client.linkState(download.now)).toBe('suspect');
+      expect(download.now - download.heardAt).toBeLessThanOrEqual(700 + 2 * STEP_MS);
+    },
+  );
+
+  it('a link that freezes with bytes in flight is suspect 0.7 s later where another is at hand', () => {
+    const download = hurried(FAST);
+    download.flows = false;
+    download.run(30_000);
+    download.freeze();
+    download.client.mux.write(1, Buffer.from('a keystroke'));
+    expect(download.run(60_000)).toBeLessThanOrEqual(700 + 2 * STEP_MS);
+  });
+
+  it('a frozen link with long round trips is given four of them, whatever is at hand', () => {
+    const download = hurried(SLOW);
+    download.run(5_000);
+    download.freeze();
+    download.run(60_000);
+    expect(download.now - download.heardAt).toBeGreaterThan(4 * 2 * SLOW.delayMs);
+  });
+
+  it('a slow path of 64 kbit/s and 800 ms is not suspect, whatever is at hand', () => {
+    const download = hurried(SLOW);
+    expect(download.run(120_000)).toBe(120_000);
+  });
+
+  it('a target that pauses costs six pings, whatever is at hand', () => {
+    const download = hurried(FAST);
+    download.run(2_000);
+    download.flows = false;
+    expect(download.run(60_000)).toBe(60_000);
+    expect(download.pings.length).toBeLessThanOrEqual(6 + 60_000 / DEFAULT_MUX_CONFIG.pingIntervalMs);
+  });
+});
+
 describe('A link that works', () => {
   it('no ping probes a link while a download flows', () => {
     const download = new Download(FAST);
