@@ -1,4 +1,4 @@
-/** The relays of an invite as a choice of connectors: a race at each dial, by the routes to each, and the better ones. */
+/** The relays of an invite as a choice of connectors: a race at each dial, by the routes to each. */
 import type { Clock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import type { MessageLink } from '../../transport/message-link.ts';

@@ -1,4 +1,4 @@
-/** One dial where several relays lead to the exit: races attempts at them, each by its routes. What wins ends the others. */
+/** One dial where several relays lead to the exit: races attempts at them, each by its routes. */
 import { AbortableWait } from '../../async/abortable.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';

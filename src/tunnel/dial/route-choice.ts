@@ -1,4 +1,4 @@
-/** The routes from this machine to one relay as a choice of connectors: a race at each dial, the cheaper ones better. */
+/** The routes from this machine to one relay: a race at each dial, and the cheaper ones as better connectors. */
 import type { MessageLink } from '../../transport/message-link.ts';
 import type { Route } from '../routes/route.ts';
 import type { LinkPurpose } from './connectors.ts';

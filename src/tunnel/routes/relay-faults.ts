@@ -51,7 +51,7 @@ export function faultOfRelays(failed: readonly FailedRelay[], isRotated: boolean
   return new DialError(first.error.fault, details, obstacleOf(first.error), { fix: first.error.fix });
 }
 
-/** A relay that says why it has no exit tells more than one that is full; other keys tell least, unless all have them. */
+/** That the exit is absent tells more than that a relay is full; other keys tell least, unless all relays have them. */
 function rankOf({ error }: FailedRelay, isRotated: boolean): number {
   if (error.fault === 'keys-rotated') return isRotated ? -2 : Number.POSITIVE_INFINITY;
   return error.fault === 'exit-absent' ? -1 : tellingRank(error);

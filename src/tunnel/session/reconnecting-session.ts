@@ -57,7 +57,7 @@ export interface ReconnectingSessionOptions {
   readonly findWays?: (() => Promise<readonly Way[]>) | undefined;
   /** What this network does to links; shared by the sessions of a client. */
   readonly limits: LinkLimits;
-  /** How soon a link that carries nothing is left for another relay; shared as well. Default: no sooner than without. */
+  /** How soon a link that carries nothing is left for another relay; shared as well. Default: no sooner. */
   readonly patience?: StallPatience | undefined;
   /** While the link is not by the preferred connector, that is tried each time this has passed; default 30 s. */
   readonly tryBetterMs?: number | undefined;
