@@ -94,8 +94,6 @@ export interface TicketDialOptions extends CarrierOptions {
 const RESOLVE_MS = 3_000;
 
 export class TicketDialer {
-  /** The URLs of the relays. */
-  readonly relays: readonly string[];
   private readonly sealer: TicketSealer;
   private readonly clock: Clock;
   private readonly dialLink: TicketDialerOptions['dialLink'];
@@ -106,7 +104,6 @@ export class TicketDialer {
   private correction = 0;
   /** As much of it as was proved, ms. */
   private provenCorrection = 0;
-  private attempts = 0;
   private readonly audiences: AudienceChoice;
   private readonly opened = new WeakMap<MessageLink, OpenedLink>();
 
@@ -115,7 +112,6 @@ export class TicketDialer {
     private readonly logger: Logger,
     options: TicketDialerOptions = {},
   ) {
-    this.relays = invite.relayUrls;
     this.audiences = new AudienceChoice(invite.relayUrls[0] ?? '');
     this.sealer = new TicketSealer(invite.peer, invite.relayGateKey);
     this.clock = options.clock ?? systemClock;
@@ -128,13 +124,6 @@ export class TicketDialer {
   /** What is added to this machine's clock, ms: a relay has shown that it is off. */
   get clockCorrectionMs(): number {
     return this.correction;
-  }
-
-  /** The URL for the next attempt: the invite's relays in turn. */
-  nextRelay(): string {
-    const url = this.relays[this.attempts % this.relays.length] ?? '';
-    this.attempts += 1;
-    return url;
   }
 
   /** As far as they can be resolved now. */

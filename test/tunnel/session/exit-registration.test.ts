@@ -319,7 +319,6 @@ describe('TicketDialer', () => {
     const url = `ws://127.0.0.1:${server.addresses[0]?.port}`;
     const invite = { relayUrls: [url, 'ws://elsewhere'], relayGateKey: relay.public.gate, peer };
     const dialer = new TicketDialer(invite, silentLogger);
-    expect([dialer.nextRelay(), dialer.nextRelay(), dialer.nextRelay()]).toEqual([url, 'ws://elsewhere', url]);
     const signal = AbortSignal.timeout(5_000);
     for (const destination of ['', TOKEN]) {
       const link = await dialer.dial(url, { role: 'exit', destination }, { signal });
