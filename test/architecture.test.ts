@@ -124,6 +124,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   workers: [
     'clock.ts',
     'crypto/replay-guard.ts',
+    'crypto/ticket.ts',
     'errors.ts',
     'observability',
     'relay',

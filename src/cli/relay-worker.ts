@@ -1,4 +1,5 @@
 /** A worker process of `wstun relay --workers`: a relay beside others, which its parent process starts and ends. */
+import type { Socket } from 'node:net';
 import { startNode } from '../app/relay.ts';
 import type { RelayNode } from '../app/relay-node.ts';
 import { WstunError } from '../errors.ts';
@@ -35,12 +36,12 @@ async function serve(start: WorkerStart, options: RelayCommand, output: Output, 
   const closed = { by: (_graceMs: number): void => process.exit(0), reload: (): void => {} };
   const node = new WorkerNode({
     ...{ id, directory, logger: output.logger },
-    post: (envelope) => post(envelope),
+    post: (envelope, socket) => post(envelope, socket),
     onClose: (graceMs) => closed.by(graceMs),
     onReload: () => closed.reload(),
     report: async (of) => (of === 'status' ? relay.status() : undefined),
   });
-  process.on('message', (envelope: Envelope) => node.receive(envelope));
+  process.on('message', (envelope: Envelope, socket?: Socket) => node.receive(envelope, socket));
   await node.start();
   const relayNode: RelayNode = { rendezvous: node, places: node, others: node, load, instance, count };
   const { admin: _ofTheParent, ...relayOptions } = relayOptionsOf(options, passed);
@@ -60,8 +61,8 @@ function end(node: WorkerNode): void {
 }
 
 /** A parent that has gone ends its workers, in whatever state they are. */
-function post(envelope: Envelope): void {
-  if (process.connected) process.send?.(envelope, undefined, undefined, () => {});
+function post(envelope: Envelope, socket?: Socket): void {
+  if (process.connected) process.send?.(envelope, socket, {}, () => {});
 }
 
 function logFormatOf({ logFormat, json = false }: RelayCommand): NonNullable<RelayCommand['logFormat']> {

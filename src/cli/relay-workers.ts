@@ -24,14 +24,18 @@ export async function runWorkers(
   settled: Settled,
 ): Promise<NodeJS.Signals> {
   for (const warning of settled.warnings) output.logger.warn({}, warning);
+  let isReady = false;
   const workers = new WorkerProcesses({
     ...{ count, passed: passedSockets(process.env, process.pid), logger: output.logger },
-    onChange: (worker, state) => output.event({ event: 'worker', worker, state }),
+    onChange: (worker, state) => {
+      if (isReady) output.event({ event: 'worker', worker, state });
+    },
   });
   const signalled = firstSignal(() => workers.close(0), output);
   const facts = (await workers.start()) as RelayFacts;
   followHangups(() => workers.reload());
   showReady(facts, options, output);
+  isReady = true;
   const report = async (): Promise<ServingStatus> =>
     mergeStatus(facts.listen, (await workers.reports('status', REPORT_MS)) as readonly ServingStatus[]);
   const control = serveControl({ role: 'relay', state: facts.state, logger: output.logger, status: report });

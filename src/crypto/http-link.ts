@@ -40,8 +40,13 @@ export class HttpLinkKey {
   readonly #id: Buffer;
 
   /** @param sharedKey K of the peer and the relay */
-  constructor(sharedKey: Uint8Array, ticketNonce: Uint8Array) {
-    this.#key = createHmac('sha256', sharedKey).update(KEY_LABEL).update(ticketNonce).digest();
+  static of(sharedKey: Uint8Array, ticketNonce: Uint8Array): HttpLinkKey {
+    return new HttpLinkKey(createHmac('sha256', sharedKey).update(KEY_LABEL).update(ticketNonce).digest());
+  }
+
+  /** @param key as `expose` gives it */
+  constructor(key: Uint8Array) {
+    this.#key = key;
     this.#id = createHmac('sha256', this.#key).update(ID_LABEL).digest().subarray(0, ID_BYTES);
   }
 
@@ -50,7 +55,7 @@ export class HttpLinkKey {
     return this.#id.readBigUInt64BE(0);
   }
 
-  /** The key itself, for a page that carries the link. */
+  /** The key itself, for a page that carries the link, or another process of the relay. */
   expose(): { readonly key: Uint8Array; readonly id: Uint8Array } {
     return { key: this.#key, id: this.#id };
   }

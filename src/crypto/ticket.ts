@@ -75,7 +75,7 @@ export class TicketSealer {
 
   /** For the further requests of the HTTP link that this ticket opens. */
   httpLinkKey(ticket: string): HttpLinkKey {
-    return new HttpLinkKey(this.sharedKey, nonceOf(ticket));
+    return HttpLinkKey.of(this.sharedKey, nonceOf(ticket));
   }
 
   /** Why the relay made no link of this ticket, if the `ETag` of its answer proves it. */
@@ -292,7 +292,7 @@ export class TicketOpener {
     const reason = obstacle ?? (this.useUp(ticket, now) ? undefined : 'too-often');
     if (reason !== undefined) return { admitted: false, reason, peer, ...this.proof(ticket, reason, now) };
     const proof = this.retired && { rotationProof: rotationProofOf(known.sharedKey, nonce) };
-    const httpLink = isHttp ? { httpLink: new HttpLinkKey(known.sharedKey, nonce) } : {};
+    const httpLink = isHttp ? { httpLink: HttpLinkKey.of(known.sharedKey, nonce) } : {};
     return { admitted: true, peer, fields: opened.fields, ...proof, ...httpLink };
   }
 

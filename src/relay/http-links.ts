@@ -49,13 +49,8 @@ export interface HttpLinksOptions {
   readonly mostLinks: number;
   /** The connection carries a request of a link: it is no stranger's. */
   readonly onCarrying: (socket: Socket) => void;
-  /** Requests of a link are for this process from now on, or not any more. */
-  readonly onKnown?: ((id: bigint, isKnown: boolean) => void) | undefined;
-}
-
-/** Which link the last segment of a path may be a request of; undefined for what cannot be one. */
-export function linkIdIn(segment: string): bigint | undefined {
-  return decodeSegment(segment)?.id;
+  /** Requests of a link are for this process from now on, or, without a key, not any more. */
+  readonly onKnown?: ((id: bigint, key?: HttpLinkKey) => void) | undefined;
 }
 
 export class HttpLinks {
@@ -96,7 +91,7 @@ export class HttpLinks {
     const link = new HttpServerLink({ remote, clock, memory: this.memory, onOver: () => this.handleOver(id, onOver) });
     entry.link = link;
     this.entries.set(id, entry);
-    this.options.onKnown?.(id, true);
+    this.options.onKnown?.(id, key);
     this.carry(request.socket, entry);
     link.open(response);
     return link;
@@ -173,6 +168,6 @@ export class HttpLinks {
     this.options.clock.clearTimeout(this.ended.get(id));
     this.ended.delete(id);
     this.entries.delete(id);
-    this.options.onKnown?.(id, false);
+    this.options.onKnown?.(id);
   }
 }

@@ -2,7 +2,9 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { type Server as NetServer, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { type Clock, systemClock } from '../clock.ts';
+import { decodeSegment, type HttpLinkKey } from '../crypto/ticket.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Tally } from '../observability/tally.ts';
 import type { MessageLink } from '../transport/message-link.ts';
@@ -10,9 +12,9 @@ import { WebSocketAcceptor } from '../transport/websocket/websocket-accept.ts';
 import { afterResponses, type Decoy, noteResponse, notFoundDecoy, respond, respondUnreadable } from './decoy.ts';
 import { Draining, refuse } from './draining.ts';
 import { type Admitted, Gate, type GateDecision, type Refused, type Tickets, type UpgradeRequest } from './gate.ts';
-import { type FoundRequest, HttpLinks, linkIdIn } from './http-links.ts';
+import { type FoundRequest, HttpLinks } from './http-links.ts';
 import { limitBody } from './late-body.ts';
-import type { OtherNodes } from './other-nodes.ts';
+import type { OtherNodes, PassedUpgrade } from './other-nodes.ts';
 import { PendingSockets, type Treatment } from './pending-sockets.ts';
 import { ClientAddresses, formatRemote } from './proxies/client-addresses.ts';
 import { TrustedProxies } from './proxies/trusted-proxies.ts';
@@ -119,9 +121,10 @@ export class RequestRouter {
     const trackedSourceOf = (address: string | undefined) => (this.perSource === 0 ? undefined : usual(address));
     this.sources = new SourceTracker(trackedSourceOf, logger, clock, options.sharedLoad);
     const onCarrying = (socket: Socket): void => this.keepApart(socket);
-    const onKnown = (id: bigint, isKnown: boolean): void => options.others?.noteHttpLink(id, isKnown);
+    const onKnown = (id: bigint, key?: HttpLinkKey): void => options.others?.noteHttpLink(id, key);
     this.httpLinks = new HttpLinks({ clock, mostLinks: limits.links, onCarrying, onKnown });
     options.others?.setRequestHandler((request, response) => this.serveForwarded(request, response));
+    options.others?.setUpgradeHandler((socket, upgrade) => this.acceptPassed(socket, upgrade));
     this.isSettled = settled === undefined;
     void settled?.then(() => {
       this.isSettled = true;
@@ -285,7 +288,7 @@ export class RequestRouter {
     return segment === undefined ? undefined : this.httpLinks.find(segment, request.headers);
   }
 
-  /** The other node that has the link of which this may be a request. */
+  /** The other node that has the link of which this is a request. */
   private nodeOf(request: UpgradeRequest): string | undefined {
     const segment = this.options.others && this.gate.segmentOf(request);
     return segment === undefined ? undefined : this.nodeOfSegment(segment);
@@ -293,24 +296,26 @@ export class RequestRouter {
 
   private nodeOfSegment(segment: string): string | undefined {
     const { others } = this.options;
-    const id = others && linkIdIn(segment);
-    return id === undefined ? undefined : others?.nodeOfHttpLink(id);
+    const sealed = others && decodeSegment(segment);
+    const link = sealed && others?.httpLinkOf(sealed.id);
+    return sealed !== undefined && link?.key.open(sealed) !== undefined ? link.node : undefined;
   }
 
   /** False: it is no request of another node's link. */
   private forward(request: IncomingMessage, response: ServerResponse): boolean {
     const node = this.nodeOf(request);
     if (node === undefined) return false;
-    this.options.others?.forward(node, request, response, () => this.keepApart(request.socket));
+    this.options.others?.forward(node, request, response, (isAnswered) => {
+      if (isAnswered) this.keepApart(request.socket);
+      else this.rejectAny(request, response, { admitted: undefined, reason: 'replayed' });
+    });
     return true;
   }
 
-  /** Of another node, which has asked. If it is none of a link, its client gets what strangers get. */
+  /** Of another node, which has asked, and which answers itself what is none of a link. */
   private serveForwarded(request: IncomingMessage, response: ServerResponse): void {
     const found = this.findLink(request);
-    if (found !== undefined && this.httpLinks.serve(found, request, response)) return;
-    this.refusals.note({ admitted: undefined, reason: 'unknown' }, undefined, this.clock.now());
-    respond(request, response, this.decoy);
+    if (found === undefined || !this.httpLinks.serve(found, request, response)) response.writeHead(404).end();
   }
 
   /** It carries a request of a link: it is neither a pending connection nor a visitor's. */
@@ -360,7 +365,31 @@ export class RequestRouter {
   private handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { admitted } = this.decide(request);
     if (admitted === undefined || this.draining.isOn) socket.destroy();
-    else this.accept(request, socket, head, admitted);
+    else if (!this.passOn(request, socket, head, admitted)) this.accept(request, socket, head, admitted);
+  }
+
+  /** An exit's answer to a call of another node. Over TLS only this process can read the connection: its link goes. */
+  private passOn(request: IncomingMessage, socket: Duplex, rest: Buffer, admitted: Admitted): boolean {
+    const { others } = this.options;
+    const { role, destination, rotationProof } = admitted;
+    const isAnswer = role === 'exit' && destination !== '' && rotationProof === undefined;
+    const node = isAnswer ? others?.nodeOfCall(destination) : undefined;
+    if (node === undefined || !(socket instanceof Socket) || socket instanceof TLSSocket) return false;
+    const remote = this.remoteOf(request);
+    this.release(socket);
+    others?.passUpgrade(node, socket, { head: headOf(request), rest, admitted, remote });
+    return true;
+  }
+
+  private acceptPassed(socket: Socket, { head, rest, admitted, remote }: PassedUpgrade): void {
+    if (this.draining.isOn) socket.destroy();
+    else this.accept(requestOf(socket, head), socket, rest, admitted, remote);
+  }
+
+  /** It is a link's from now on. */
+  private release(socket: Socket): void {
+    this.pending.release(socket);
+    this.httpVisitors?.leave(socket);
   }
 
   /** Anything else: of an HTTP link, or an upgrade before it passed a front end, or a stranger's. */
@@ -435,13 +464,18 @@ export class RequestRouter {
   }
 
   /** A link from here to its socket's end, so that none is counted as gone while it still holds memory. */
-  private accept(request: IncomingMessage, socket: Duplex, head: Buffer, admitted: Admitted): void {
-    this.pending.release(request.socket);
-    this.httpVisitors?.leave(request.socket);
+  private accept(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    admitted: Admitted,
+    remote = this.remoteOf(request),
+  ): void {
+    this.release(request.socket);
     const onEnd = this.countLink(request, admitted);
     if (onEnd !== undefined) socket.once('close', onEnd);
     socket.on('close', this.onLinkClosed);
-    this.acceptor.accept(request, socket, head, undefined, this.remoteOf(request)).then(
+    this.acceptor.accept(request, socket, head, undefined, remote).then(
       (link) => this.options.onLink(link, admitted),
       (error: unknown) => {
         socket.destroy();
@@ -476,6 +510,11 @@ export class RequestRouter {
     this.pending.release(socket);
     this.httpVisitors.serve(socket, this.treatmentOf(socket).source, response, act);
   }
+}
+
+function headOf({ method = '', url = '', httpVersion, headers }: IncomingMessage): RequestHead {
+  const texts = Object.entries(headers).flatMap(([name, value]) => (typeof value === 'string' ? [[name, value]] : []));
+  return { method, url, httpVersion, headers: Object.fromEntries(texts) };
 }
 
 function isForWebSocket({ admitted }: GateDecision): boolean {

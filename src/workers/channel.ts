@@ -1,4 +1,5 @@
 /** One end of the IPC between the hub and a worker: notes, and questions with their answers. Knows no process. */
+import type { Socket } from 'node:net';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import type { Envelope, Note, QuestionName, Questions } from './messages.ts';
 
@@ -8,7 +9,8 @@ export const ANSWER_LIMIT_MS = 5_000;
 const MAX_QUESTIONS = 16_384;
 
 export interface ChannelHandler {
-  handleNote(note: Note): void;
+  /** @param socket a connection that came with it */
+  handleNote(note: Note, socket?: Socket): void;
   /** Undefined: this end does not answer that. May reject: then it has no answer, either. */
   handleQuestion<Name extends QuestionName>(
     name: Name,
@@ -27,13 +29,14 @@ export class Channel {
 
   /** @param post hands a message to the other end; drops it where that has gone */
   constructor(
-    private readonly post: (envelope: Envelope) => void,
+    private readonly post: (envelope: Envelope, socket?: Socket) => void,
     private readonly handler: ChannelHandler,
     private readonly clock: Clock = systemClock,
   ) {}
 
-  note(note: Note): void {
-    this.post(note);
+  /** @param socket a connection that goes with it */
+  note(note: Note, socket?: Socket): void {
+    this.post(note, socket);
   }
 
   /** Undefined: there is no answer, in time or at all. */
@@ -59,8 +62,8 @@ export class Channel {
   }
 
   /** What the other end has sent. */
-  receive(envelope: Envelope): void {
-    if ('note' in envelope) this.handler.handleNote(envelope);
+  receive(envelope: Envelope, socket?: Socket): void {
+    if ('note' in envelope) this.handler.handleNote(envelope, socket);
     else if ('answers' in envelope) this.pending.get(envelope.answers)?.settle(envelope.answer);
     else void this.answer(envelope);
   }

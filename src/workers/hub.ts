@@ -3,11 +3,21 @@
  * and what strangers did. It lives in the process that starts them, and touches no link. Pure: time is passed in, and
  * messages come and go by channels.
  */
+import type { Socket } from 'node:net';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import { ReplayGuard } from '../crypto/replay-guard.ts';
 import type { CallOutcome } from '../relay/rendezvous.ts';
 import { Channel, type ChannelHandler } from './channel.ts';
-import type { Envelope, Load, Note, QuestionName, Questions, SessionPlace, WorkerId } from './messages.ts';
+import type {
+  Envelope,
+  HttpLinkPlace,
+  Load,
+  Note,
+  QuestionName,
+  Questions,
+  SessionPlace,
+  WorkerId,
+} from './messages.ts';
 
 /** The exit of a worker that died registers again within this time, ms. Its clients wait for it. */
 const RETURN_MS = 3_000;
@@ -36,7 +46,7 @@ export class Hub {
   private readonly workers = new Map<WorkerId, Worker>();
   private readonly exits = new Map<string, Worker>();
   private readonly keys = new Map<string, readonly string[]>();
-  private readonly httpLinks = new Map<string, Worker>();
+  private readonly httpLinks = new Map<string, HttpLinkPlace>();
   private readonly sessions = new Map<string, Session>();
   /** Exits that are expected back, and who waits for each. */
   private readonly returning = new Map<string, { readonly waiting: Set<() => void>; readonly limit: Timer }>();
@@ -49,15 +59,18 @@ export class Hub {
   ) {}
 
   /** A worker was started. @param post as of Channel. Returns where its messages go. */
-  add(id: WorkerId, post: (envelope: Envelope) => void): (envelope: Envelope) => void {
+  add(
+    id: WorkerId,
+    post: (envelope: Envelope, socket?: Socket) => void,
+  ): (envelope: Envelope, socket?: Socket) => void {
     const handler: ChannelHandler = {
-      handleNote: (note) => this.handleNote(worker, note),
+      handleNote: (note, socket) => this.handleNote(worker, note, socket),
       handleQuestion: (name, ask) => this.handleQuestion(worker, name, ask),
     };
     const channel = new Channel(post, handler, this.clock);
     const worker: Worker = { id, channel, peers: new Map(), links: 0, hasStarted: false };
     this.workers.set(id, worker);
-    return (envelope) => channel.receive(envelope);
+    return (envelope, socket) => channel.receive(envelope, socket);
   }
 
   /** A worker has ended, in whatever way. */
@@ -67,7 +80,7 @@ export class Hub {
     this.workers.delete(id);
     gone.channel.close();
     for (const [session, { worker }] of this.sessions) if (worker === gone) this.sessions.delete(session);
-    for (const [id, worker] of this.httpLinks) if (worker === gone) this.endHttpLink(id);
+    for (const [id, { worker }] of this.httpLinks) if (worker === gone.id) this.endHttpLink(id);
     for (const [exit, worker] of this.exits) if (worker === gone) this.expectBack(exit);
     this.tellWorkers();
     this.tellLoad({ links: 0, failures: {}, cleared: [] });
@@ -92,7 +105,7 @@ export class Hub {
     this.returning.clear();
   }
 
-  private handleNote(worker: Worker, note: Note): void {
+  private handleNote(worker: Worker, note: Note, socket: Socket | undefined): void {
     switch (note.note) {
       case 'started':
         return this.handleStarted(worker);
@@ -102,9 +115,11 @@ export class Hub {
         this.keys.set(note.exit, note.keys);
         return this.tellOthers(worker, note);
       case 'http-link':
-        if (note.worker === undefined) this.httpLinks.delete(note.id);
-        else this.httpLinks.set(note.id, worker);
+        if (note.at === undefined) this.httpLinks.delete(note.id);
+        else this.httpLinks.set(note.id, note.at);
         return this.tellOthers(worker, note);
+      case 'upgrade':
+        return this.passUpgrade(note, socket);
       case 'over':
         return this.endSession(worker, note.session);
       case 'load':
@@ -126,14 +141,14 @@ export class Hub {
     worker.hasStarted = true;
     for (const [exit, keys] of this.keys) channel.note({ note: 'keys', exit, keys });
     for (const [exit, { id: at }] of this.exits) channel.note({ note: 'exit', exit, worker: at });
-    for (const [id, { id: at }] of this.httpLinks) channel.note({ note: 'http-link', id, worker: at });
+    for (const [id, at] of this.httpLinks) channel.note({ note: 'http-link', id, at });
     this.tellWorkers();
     this.tellLoad({ links: 0, failures: {}, cleared: [] });
   }
 
   private endHttpLink(id: string): void {
     this.httpLinks.delete(id);
-    this.tell({ note: 'http-link', id, worker: undefined });
+    this.tell({ note: 'http-link', id, at: undefined });
   }
 
   private handleQuestion<Name extends QuestionName>(
@@ -244,6 +259,12 @@ export class Hub {
     for (const worker of this.workers.values())
       if (worker !== from)
         worker.channel.note({ note: 'load', load: { links: all - worker.links, failures, cleared } });
+  }
+
+  private passUpgrade(note: Extract<Note, { readonly note: 'upgrade' }>, socket: Socket | undefined): void {
+    const worker = this.workers.get(note.worker);
+    if (worker === undefined) socket?.destroy();
+    else worker.channel.note(note, socket);
   }
 
   private tellOthers(from: Worker, note: Note): void {

@@ -1,4 +1,5 @@
 /** What the hub and the workers of one relay tell each other over IPC. Both are of one build, so nothing is checked. */
+import type { PassedUpgrade } from '../relay/other-nodes.ts';
 import type { CallOutcome } from '../relay/rendezvous.ts';
 
 /** Of a worker process: two lower-case hex digits of its slot, and two that differ from those of its predecessors. */
@@ -41,6 +42,16 @@ export interface Load {
   readonly cleared: readonly string[];
 }
 
+/** As PassedUpgrade; bytes in base64. An exit's ticket never has keys of other links beside it. */
+export interface SentUpgrade extends Omit<PassedUpgrade, 'rest'> {
+  readonly rest: string;
+}
+
+export interface HttpLinkPlace {
+  readonly worker: WorkerId;
+  readonly key: string;
+}
+
 export type Note =
   /** From a worker: it hears what is said to it, and takes links of others. */
   | { readonly note: 'started' }
@@ -50,8 +61,10 @@ export type Note =
   | { readonly note: 'replaced'; readonly exit: string }
   /** What that exit announced. */
   | { readonly note: 'keys'; readonly exit: string; readonly keys: readonly string[] }
-  /** An HTTP link, by its id in hex: at which worker it is, if at any. Both ways. */
-  | { readonly note: 'http-link'; readonly id: string; readonly worker: WorkerId | undefined }
+  /** An HTTP link, by its id in hex: at which worker it is, with its key in hex, or at none any more. Both ways. */
+  | { readonly note: 'http-link'; readonly id: string; readonly at: HttpLinkPlace | undefined }
+  /** A connection, which comes with it, and all that is known of it. To the hub, and on to the worker. */
+  | { readonly note: 'upgrade'; readonly worker: WorkerId; readonly upgrade: SentUpgrade }
   /** From a worker: the session is over. */
   | { readonly note: 'over'; readonly session: string }
   /** From a worker: its own. To a worker: of all others together; `links` are those of now. */

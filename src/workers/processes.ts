@@ -5,6 +5,7 @@
 import cluster, { type Worker } from 'node:cluster';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
@@ -145,10 +146,10 @@ export class WorkerProcesses {
     );
     slot.worker = worker;
     const dropInFlight = followConnections(worker);
-    const receive = this.hub.add(id, (envelope) => post(worker, envelope));
-    worker.on('message', (message: Envelope | Failure) => {
+    const receive = this.hub.add(id, (envelope, socket) => post(worker, envelope, socket));
+    worker.on('message', (message: Envelope | Failure, socket?: Socket) => {
       if ('failed' in message) this.handleFailed(message);
-      else receive(message);
+      else receive(message, socket);
     });
     worker.on('exit', (code, signal) => {
       dropInFlight();
@@ -196,8 +197,9 @@ function hex(byte: number): string {
 }
 
 /** To one that has just died nothing can be sent, and its exit is about to be noticed. */
-function post(worker: Worker, envelope: Envelope | Note): void {
-  if (worker.isConnected()) worker.send(envelope, () => {});
+function post(worker: Worker, envelope: Envelope | Note, socket?: Socket): void {
+  if (worker.isConnected()) worker.send(envelope, socket, {}, () => {});
+  else socket?.destroy();
 }
 
 /**

@@ -52,7 +52,8 @@ export async function takeFromWorkers(
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(path, resolve);
+    // Otherwise node:cluster would have the parent listen, and hand out what comes in turn.
+    server.listen({ path, exclusive: true }, resolve);
   });
   return server;
 }

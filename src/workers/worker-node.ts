@@ -4,14 +4,25 @@
  * pass it.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { HttpLinkKey } from '../crypto/ticket.ts';
 import type { Logger } from '../observability/logger.ts';
-import type { OtherNodes } from '../relay/other-nodes.ts';
+import type { OtherNodes, PassedUpgrade } from '../relay/other-nodes.ts';
 import type { CallOutcome, Rendezvous, RendezvousHandler } from '../relay/rendezvous.ts';
 import type { SharedLoad } from '../relay/shared-load.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import type { PassedSession, SessionPlaces } from '../tunnel/session/session-places.ts';
 import { Channel, type ChannelHandler } from './channel.ts';
-import type { Envelope, Note, QuestionName, Questions, SessionPlace, WorkerId } from './messages.ts';
+import type {
+  Envelope,
+  HttpLinkPlace,
+  Note,
+  QuestionName,
+  Questions,
+  SentUpgrade,
+  SessionPlace,
+  WorkerId,
+} from './messages.ts';
 import { passLink, socketPathOf, takeFromWorkers } from './worker-links.ts';
 import { forwardRequest } from './worker-requests.ts';
 
@@ -23,7 +34,7 @@ export interface WorkerNodeOptions {
   /** Of the workers' sockets. */
   readonly directory: string;
   /** As of Channel, to the hub. */
-  readonly post: (envelope: Envelope) => void;
+  readonly post: (envelope: Envelope, socket?: Socket) => void;
   readonly onClose: (graceMs: number) => void;
   readonly onReload: () => void;
   /** What this worker serves, for the hub. */
@@ -43,11 +54,12 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
   private readonly exits = new Map<string, WorkerId>();
   /** What exits of other workers announced, for a handler that comes later. */
   private readonly keys = new Map<string, readonly string[]>();
-  private readonly httpLinks = new Map<string, WorkerId>();
+  private readonly httpLinks = new Map<string, { readonly node: WorkerId; readonly key: HttpLinkKey }>();
   private workers: ReadonlySet<WorkerId> = new Set();
   private handler: RendezvousHandler | undefined;
   private onPassed: ((session: PassedSession, link: MessageLink) => void) | undefined;
   private onRequest: ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
+  private onUpgrade: ((socket: Socket, upgrade: PassedUpgrade) => void) | undefined;
   private load: SharedLoad | undefined;
   private server: Server | undefined;
 
@@ -73,8 +85,8 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
     this.channel.close();
   }
 
-  receive(envelope: Envelope): void {
-    this.channel.receive(envelope);
+  receive(envelope: Envelope, socket?: Socket): void {
+    this.channel.receive(envelope, socket);
   }
 
   ready(ready: unknown): void {
@@ -93,16 +105,35 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
     return (await this.channel.ask('claim', { nonce })) ?? false;
   }
 
-  noteHttpLink(id: bigint, isKnown: boolean): void {
-    this.channel.note({ note: 'http-link', id: hexOf(id), worker: isKnown ? this.options.id : undefined });
+  noteHttpLink(id: bigint, key?: HttpLinkKey): void {
+    const at = key && { worker: this.options.id, key: Buffer.from(key.expose().key).toString('hex') };
+    this.channel.note({ note: 'http-link', id: hexOf(id), at });
   }
 
-  nodeOfHttpLink(id: bigint): WorkerId | undefined {
+  httpLinkOf(id: bigint): { readonly node: WorkerId; readonly key: HttpLinkKey } | undefined {
     return this.httpLinks.size === 0 ? undefined : this.httpLinks.get(hexOf(id));
   }
 
-  forward(worker: WorkerId, request: IncomingMessage, response: ServerResponse, onTaken: () => void): void {
-    forwardRequest(socketPathOf(this.options.directory, worker), request, response, onTaken);
+  forward(
+    worker: WorkerId,
+    request: IncomingMessage,
+    response: ServerResponse,
+    onOutcome: (isAnswered: boolean) => void,
+  ): void {
+    forwardRequest(socketPathOf(this.options.directory, worker), request, response, onOutcome);
+  }
+
+  nodeOfCall(token: string): WorkerId | undefined {
+    return this.isOthers(token) ? this.workerOf(token) : undefined;
+  }
+
+  passUpgrade(worker: WorkerId, socket: Socket, upgrade: PassedUpgrade): void {
+    const sent = { ...upgrade, rest: upgrade.rest.toString('base64') };
+    this.channel.note({ note: 'upgrade', worker, upgrade: sent }, socket);
+  }
+
+  setUpgradeHandler(handle: (socket: Socket, upgrade: PassedUpgrade) => void): void {
+    this.onUpgrade = handle;
   }
 
   setRequestHandler(handle: (request: IncomingMessage, response: ServerResponse) => void): void {
@@ -138,12 +169,12 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
   noteUnreached(): void {}
 
   isOthers(token: string): boolean {
-    const worker = token.slice(0, this.tokenPrefix.length);
+    const worker = this.workerOf(token);
     return worker !== this.options.id && this.workers.has(worker);
   }
 
   passAnswer(exit: string, token: string, link: MessageLink): void {
-    this.pass(token.slice(0, this.tokenPrefix.length), link, { for: 'call', exit, token });
+    this.pass(this.workerOf(token), link, { for: 'call', exit, token });
   }
 
   // ── SessionPlaces ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -172,7 +203,7 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
 
   // ── of the hub and of other workers ────────────────────────────────────────────────────────────────────────────────
 
-  handleNote(note: Note): void {
+  handleNote(note: Note, socket?: Socket): void {
     switch (note.note) {
       case 'exit':
         if (note.worker === undefined) this.exits.delete(note.exit);
@@ -184,11 +215,13 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
         this.keys.set(note.exit, note.keys);
         return this.handler?.handleKeys(note.exit, note.keys);
       case 'http-link':
-        if (note.worker === undefined) this.httpLinks.delete(note.id);
-        else this.httpLinks.set(note.id, note.worker);
+        if (note.at === undefined) this.httpLinks.delete(note.id);
+        else this.httpLinks.set(note.id, placeOf(note.at));
         return;
       case 'load':
         return this.load?.handleOthers(note.load);
+      case 'upgrade':
+        return this.takeUpgrade(note.upgrade, socket);
       case 'workers':
         this.workers = new Set(note.workers);
         return;
@@ -213,6 +246,17 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
     return undefined;
   }
 
+  private workerOf(token: string): WorkerId {
+    return token.slice(0, this.tokenPrefix.length);
+  }
+
+  private takeUpgrade(upgrade: SentUpgrade, socket: Socket | undefined): void {
+    // It may have ended on its way.
+    if (socket === undefined) return;
+    if (this.onUpgrade === undefined) socket.destroy();
+    else this.onUpgrade(socket, { ...upgrade, rest: Buffer.from(upgrade.rest, 'base64') });
+  }
+
   private answerCall({ exit, token }: Questions['call']['ask']): CallOutcome {
     return this.handler?.handleCall(exit, { token }) ?? 'absent';
   }
@@ -232,4 +276,8 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
 
 function hexOf(id: bigint): string {
   return id.toString(16).padStart(16, '0');
+}
+
+function placeOf({ worker, key }: HttpLinkPlace): { readonly node: WorkerId; readonly key: HttpLinkKey } {
+  return { node: worker, key: new HttpLinkKey(Buffer.from(key, 'hex')) };
 }

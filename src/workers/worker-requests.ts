@@ -15,20 +15,22 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'tr
 
 const agent = new Agent({ keepAlive: true });
 
-/** @param path the other worker's socket @param onTaken it was a request of a link */
+/** @param path the other worker's socket @param onOutcome false: that worker has no answer, and nothing was answered */
 export function forwardRequest(
   path: string,
   request: IncomingMessage,
   response: ServerResponse,
-  onTaken: () => void,
+  onOutcome: (isAnswered: boolean) => void,
 ): void {
   const { method, url, headers } = request;
   const inner = openRequest({ agent, socketPath: path, method, path: url, headers: withoutHops(headers) });
   const fail = (): void => void response.destroy();
   inner.on('error', fail);
   inner.on('response', (answer) => {
-    if (answer.statusCode === 200) onTaken();
-    response.writeHead(answer.statusCode ?? 502, withoutHops(answer.headers));
+    const isAnswered = answer.statusCode === 200;
+    onOutcome(isAnswered);
+    if (!isAnswered) return void answer.resume();
+    response.writeHead(200, withoutHops(answer.headers));
     // An answer may begin long before its first byte.
     response.flushHeaders();
     answer.on('error', fail);

@@ -33,11 +33,15 @@ export interface RelayOptions {
   readonly within?: readonly string[];
 }
 
+/** All relays of the tests are of so many workers: WSTUN_TEST_WORKERS=2 npx vitest run test/e2e/access.test.ts */
+const WORKERS = process.env.WSTUN_TEST_WORKERS;
+
 export async function startRelay(options: RelayOptions = {}): Promise<RunningRelay> {
   const state = options.state ?? (await tempDir());
   const dns = options.dns ? ['--dns', options.dns.address] : [];
   const listen = ['--listen', `127.0.0.1:${options.port ?? 0}`, '--state', state];
-  const args = ['relay', ...listen, '--json', ...dns, ...(options.args ?? [])];
+  const workers = WORKERS === undefined || options.args?.includes('--workers') ? [] : ['--workers', WORKERS];
+  const args = ['relay', ...listen, '--json', ...dns, ...workers, ...(options.args ?? [])];
   const { env = {}, within = [] } = options;
   const process = new WstunProcess(args, { env, within });
   const ready = await process.event('ready');
