@@ -16,3 +16,17 @@ export function median(values: readonly number[]): number {
 export function pairwiseRatio(numerators: readonly number[], denominators: readonly number[]): number {
   return median(numerators.map((value, i) => value / (denominators[i] ?? Number.NaN)));
 }
+
+export interface Quantiles {
+  readonly count: number;
+  readonly p50: number;
+  readonly p95: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+export function quantilesOf(values: readonly number[]): Quantiles {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (share: number): number => quantile(sorted, share);
+  return { count: sorted.length, p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) };
+}
