@@ -15,6 +15,8 @@ const PEER_JOB_LIMIT_MS = 30_000;
 export interface Settings {
   readonly rounds: number;
   readonly quick: boolean;
+  /** Idle sessions at once; undefined: as many as \`quick\` says. */
+  readonly sessions: number | undefined;
   /** The load goes to the forwarders without SOCKS5. */
   readonly straight: boolean;
   /** What `wstun` is: the file to run. */

@@ -8,9 +8,10 @@ const USAGE = (groups: readonly string[]): string => `npm run bench -- [GROUP]â€
 
   GROUP              ${groups.join(', ')}; default: all
   --rounds N         runs of each subject for each case (default 7; 3 with --quick)
-  --quick            three minutes, less exact
+  --quick            six minutes, less exact
   --node PATH        the Node that runs wstun and the floor; again, or with commas, for several
   --peers            wstunnel, chisel, penguin and ssh -D as well, those that are on PATH
+  --sessions N       how many idle sessions \`sessions\` has (default 100000; 2000 with --quick)
   --json FILE        writes every round's numbers
   --results FILE     writes the tables of bench/RESULTS.md
   --from FILE        measures nothing: the numbers are those of an earlier --json
@@ -42,6 +43,7 @@ export async function readOptions(known: readonly string[]): Promise<Options> {
       quick: { type: 'boolean', default: false },
       node: { type: 'string', multiple: true, default: [] },
       peers: { type: 'boolean', default: false },
+      sessions: { type: 'string' },
       json: { type: 'string' },
       results: { type: 'string' },
       from: { type: 'string' },
@@ -54,13 +56,16 @@ export async function readOptions(known: readonly string[]): Promise<Options> {
   });
   const rounds = Number(values.rounds ?? (values.quick ? 3 : 7));
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds takes a number from 1');
+  const sessions = values.sessions === undefined ? undefined : Number(values.sessions);
+  if (sessions !== undefined && !(Number.isInteger(sessions) && sessions >= 100))
+    throw new Error('--sessions takes a number from 100');
   for (const name of positionals)
     if (!known.includes(name)) throw new Error(`no group ${name}; there are ${known.join(', ')}`);
   const { quick, straight, wstun, against, peers, profile, json, results, from } = values;
   const nodes = await findNodes(values.node);
   return {
     groups: positionals.length > 0 ? positionals : known,
-    settings: { rounds, quick, straight, wstun, against, peers, nodes },
+    settings: { rounds, quick, sessions, straight, wstun, against, peers, nodes },
     ...{ profile, json, results, from },
     usage: values.help ? USAGE(known) : undefined,
   };

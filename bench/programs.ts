@@ -62,14 +62,21 @@ export class Program {
   static start(name: string, script: string, args: readonly string[], options: ProgramOptions = {}): Program {
     const probe = options.probe ? ['--import', new URL('probe.js', import.meta.url).href] : [];
     const command = [options.program ?? process.execPath, ...(options.node ?? []), ...probe, script, ...args];
-    return Program.run(name, command, { ...process.env, ...options.env });
+    return Program.run(name, command, options);
   }
 
-  /** Anything that can be run, Node or not. */
-  static run(name: string, [program = '', ...args]: readonly string[], env: NodeJS.ProcessEnv = process.env): Program {
+  /** Anything that can be run, Node or not. @param descriptors that it gets as 3 and so on */
+  static run(
+    name: string,
+    [program = '', ...args]: readonly string[],
+    { env, descriptors = [] }: Pick<ProgramOptions, 'env'> & { readonly descriptors?: readonly number[] } = {},
+  ): Program {
     // Even a benchmark that is killed takes it along: prctl(2), PR_SET_PDEATHSIG. The process stays the same, its id
     // with it.
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], { env, stdio: 'pipe' });
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], {
+      env: { ...process.env, ...env },
+      stdio: ['pipe', 'pipe', 'pipe', ...descriptors],
+    });
     running.add(child);
     child.once('exit', () => running.delete(child));
     return new Program(name, child);
@@ -172,8 +179,19 @@ export class Program {
 
 /** A process and those that it has started, which a server of ssh does for each connection. */
 function familyOf(pid: number): number[] {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean);
-  return [pid, ...children.flatMap((child) => familyOf(Number(child)))];
+  return [pid, ...childrenOf(pid).flatMap(familyOf)];
+}
+
+/** Processes that its main thread has started. */
+export function childrenOf(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1');
+  return children.split(' ').filter(Boolean).map(Number);
+}
+
+/** Resident memory of a process, bytes; what it shares with others counts in equal parts (proc(5), Pss). */
+export function proportionalSetOf(pid: number): number {
+  const [, kibibytes] = /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1')) ?? [];
+  return Number(kibibytes) * 1024;
 }
 
 function sum(values: readonly number[]): number {

@@ -59,7 +59,7 @@ async function startPair({ name, target, options }: Placement, file: string, str
   };
 }
 
-async function stopAll(programs: readonly Program[], directories: readonly string[] = []): Promise<void> {
+export async function stopAll(programs: readonly Program[], directories: readonly string[] = []): Promise<void> {
   for (const program of programs) await program.stop();
   for (const directory of directories) await rm(directory, { recursive: true, force: true });
 }
@@ -72,6 +72,27 @@ export async function startWstun({ name, target, options }: Placement, wstun: st
   const { client, via } = await startClient(wstun, secret, options);
   const programs = [client, relay] as const;
   return { name, via, target, programs, halfCloses: true, stop: () => stopAll(programs, [state]) };
+}
+
+export interface RelayForMany {
+  /** One more client; the port of its proxy. */
+  addClient(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+/** A relay with its own exit, and clients as they are wanted. */
+export async function startRelayFor({ options }: Placement, wstun: string): Promise<RelayForMany> {
+  const state = await stateDir();
+  const { relay, url } = await startRelay(wstun, state, [], options);
+  const args = ['bench', '--url', url, '--allow', '127.0.0.1', '--sessions', '64'];
+  const secret = await invite(wstun, state, args);
+  const clients: Program[] = [];
+  const addClient = async (): Promise<number> => {
+    const { client, via } = await startClient(wstun, secret, options);
+    clients.push(client);
+    return via;
+  };
+  return { addClient, stop: () => stopAll([...clients, relay], [state]) };
 }
 
 /** The same through a relay that only forwards, to a named exit. */
@@ -90,7 +111,7 @@ export async function startBehindRelay({ name, target, options }: Placement, wst
   return { name, via, target, programs, halfCloses: true, stop: () => stopAll(programs, [relayState, exitState]) };
 }
 
-function stateDir(): Promise<string> {
+export function stateDir(): Promise<string> {
   return mkdtemp(join(tmpdir(), 'wstun-bench-'));
 }
 
