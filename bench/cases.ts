@@ -1,11 +1,13 @@
 /** The groups of cases that the benchmark knows, by the name that selects them. */
 
+import { measureCrowds } from './crowd-report.ts';
 import { measureSessions } from './idle-sessions.ts';
 import { Bench, type Cast, type Job, type LinkRace, type Run, type Runs, type Settings } from './measure.ts';
 import type { Memory } from './memory.ts';
 import { canGiveBack } from './nodes.ts';
 import { benchFile } from './programs.ts';
 import { type Aim, growthRows, perPiece, type Row } from './report.ts';
+import { measureShootout } from './shootout.ts';
 import type { Subject } from './subjects.ts';
 
 const MIB = 1024 * 1024;
@@ -46,7 +48,8 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   open: measureOpen,
   mixed: measureMixed,
   streams: measureStreams,
-  sessions: measureSessions,
+  shootout: measureShootout,
+  sessions: async (settings) => [...(await measureSessions(settings)), ...(await measureCrowds(settings))],
 };
 
 async function withBench(settings: Settings, cast: Cast, measure: (bench: Bench) => Promise<Row[]>): Promise<Row[]> {
