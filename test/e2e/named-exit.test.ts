@@ -90,7 +90,8 @@ describe('a named exit', () => {
     await startExit({ state: exit.state });
     await client.process.event('connected', ABSENT_WAIT_MS + 10_000);
     // Between the exit's return and the session there is one such wait, and a dial.
-    const absent = client.process.events.filter(({ code }) => code === 'WSTUN-E212');
+    // On a slow machine the outage lasts so long that it is said once more, by another event.
+    const absent = client.process.events.filter(({ event, code }) => event === 'retrying' && code === 'WSTUN-E212');
     for (const { waitMs } of absent) expect(waitMs).toBeLessThanOrEqual(ABSENT_WAIT_MS);
     (await connectThrough('SOCKS5', client.port, target)).destroy();
     expect(restarted.process.stderr).toContain('exit registered');
