@@ -6,6 +6,7 @@ import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { type Logger, silentLogger } from '../observability/logger.ts';
 import { Tally } from '../observability/tally.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
+import { LayeredRendezvous } from '../relay/layered-rendezvous.ts';
 import type { ListenPlace } from '../relay/listen.ts';
 import { TrustedProxies } from '../relay/proxies/trusted-proxies.ts';
 import { DEFAULT_RELAY_LIMITS } from '../relay/relay-limits.ts';
@@ -17,6 +18,7 @@ import {
   startRelayServer,
   type TlsPair,
 } from '../relay/relay-server.ts';
+import type { Rendezvous } from '../relay/rendezvous.ts';
 import { parseSiteUrl } from '../relay/site/site-upstream.ts';
 import { openStaticSite } from '../relay/site/static-site.ts';
 import { saveInviteSettings } from '../state/invite-settings.ts';
@@ -496,7 +498,7 @@ class RunningRelay {
       places: node?.places,
     };
     const sessions = exit === false ? undefined : createSessions(dialing);
-    const rendezvous = node?.rendezvous ?? cluster?.rendezvous;
+    const rendezvous = joined(node?.rendezvous, cluster?.rendezvous);
     const links = { isOverloaded, linksFree, linksKept, rendezvous };
     const router = { keys, access, known, instance, replays, audiences: ownUrls, sessions };
     return new RelayRouter({ ...router, ...links, ...common });
@@ -520,6 +522,11 @@ class RunningRelay {
     const addresses = server === undefined ? [] : [...server.addresses, server.adminAddress];
     return [...addresses.flatMap((address) => address?.port ?? []), ...(publicUrl?.urls ?? []).map(portOf)];
   }
+}
+
+function joined(workers: Rendezvous | undefined, machines: Rendezvous | undefined): Rendezvous | undefined {
+  if (workers === undefined || machines === undefined) return workers ?? machines;
+  return new LayeredRendezvous(workers, machines);
 }
 
 /** The option goes before the file. Connections that are not links are spread over the nodes; links are counted. */
