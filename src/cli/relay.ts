@@ -61,7 +61,7 @@ export async function runRelay(settled: Settled): Promise<void> {
   const given = settled.options as unknown as Omit<RelayCommand, 'listen'> & Partial<Pick<RelayCommand, 'listen'>>;
   const port = given.acme === undefined ? 8080 : 443;
   const options: RelayCommand = { ...given, listen: given.listen ?? [{ host: '0.0.0.0', port }] };
-  const start = startOf(process.env);
+  const start = startOf(process.env, process.send !== undefined);
   if (start !== undefined) return (await import('./relay-worker.ts')).runWorker(start, options, settled);
   const { workers = 1 } = options;
   if (workers === 1) return runWithOutput(options, (output) => run(options, output, settled));

@@ -53,12 +53,14 @@ export class WorkerProcesses {
   private onEmpty: () => void = () => {};
   private directory = '';
   private closing = false;
+  private hasServed = false;
 
   constructor(private readonly options: WorkerProcessesOptions) {
     this.clock = options.clock ?? systemClock;
     this.hub = new Hub({
       onReady: (worker, ready) => {
         this.ready.add(worker);
+        this.hasServed = true;
         this.onReady(worker, ready);
         options.onChange(Number.parseInt(worker.slice(0, 2), 16), 'serving');
       },
@@ -158,7 +160,10 @@ export class WorkerProcesses {
   }
 
   private handleFailed({ failed: { fault, detail, fix } }: Failure): void {
-    this.onFailed(new WstunError(fault, detail, { fix }));
+    const error = new WstunError(fault, detail, { fix });
+    // Why the first one cannot start is said by whoever has started it.
+    if (this.hasServed) this.options.logger.error({ code: error.code }, `a worker cannot start: ${error.message}`);
+    this.onFailed(error);
   }
 
   private handleExit(slot: Slot, id: WorkerId, code: number | null, signal: string | null): void {

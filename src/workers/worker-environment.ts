@@ -18,8 +18,14 @@ export function startEnvironment(start: WorkerStart): Record<string, string> {
   return { [NAME]: JSON.stringify(start) };
 }
 
-/** Undefined for a process that is no worker. */
-export function startOf(environment: Readonly<Record<string, string | undefined>>): WorkerStart | undefined {
+/**
+ * Undefined for a process that is no worker: a program that a worker starts inherits the variable.
+ * @param hasParent there is a process that messages can be sent to
+ */
+export function startOf(
+  environment: Readonly<Record<string, string | undefined>>,
+  hasParent: boolean,
+): WorkerStart | undefined {
   const text = environment[NAME];
-  return text === undefined ? undefined : (JSON.parse(text) as WorkerStart);
+  return text === undefined || !hasParent ? undefined : (JSON.parse(text) as WorkerStart);
 }
