@@ -31,7 +31,7 @@ USER node
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 # The image has no curl, so Node asks, at the address that the command was given: of the container's own loopback, mostly. Without
-# `--admin`, as for an exit or a client, a process that runs is all that can be known.
+# `--admin`, a process that runs is all that can be known.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
   CMD ["node", "-e", "const given = /\\0--admin[\\0=]([^\\0]+)/.exec(require('node:fs').readFileSync('/proc/1/cmdline', 'utf8')); if (given) fetch(`http://${given[1]}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "bin/wstun.js"]

@@ -19,6 +19,7 @@ const PATH_FAULTS: Readonly<Record<string, readonly [reason: string, fix: string
 /** By which the address is given. */
 export type ListenOption =
   | '--listen'
+  | '--admin'
   | '--tether'
   | '--acme-http'
   | '--dns-listen'

@@ -27,6 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   crypto: ['errors.ts', 'limits', 'memory'],
   mux: ['protocol', 'errors.ts', 'limits', 'memory', 'mux/congestion', 'mux/links'],
   observability: ['errors.ts', 'net', 'protocol'],
+  admin: ['errors.ts', 'listen-fault.ts', 'net', 'observability'],
   transport: ['async', 'clock.ts', 'errors.ts', 'memory', 'net'],
   'transport/connection': ['async', 'clock.ts', 'errors.ts', 'limits', 'memory', 'net', 'transport/dial-obstacle.ts'],
   'transport/http': ['memory', 'transport'],
@@ -173,6 +174,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'tunnel/routes',
   ],
   app: [
+    'admin',
     'cluster',
     'control',
     'acme',
@@ -276,6 +278,7 @@ const OWNED: Readonly<Record<string, readonly string[]>> = {
   'pac-resolver': ['transport'],
   'quickjs-wasi': ['transport'],
   'acme-client': ['acme'],
+  'prom-client': ['admin'],
 };
 
 /** Where a carrier opens links to a relay; who may: the table of carriers, and the carrier's own folder. */

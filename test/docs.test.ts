@@ -5,6 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { EXIT_CODE, FAULTS, type Fault } from '../src/errors.ts';
 import { DEFAULT_MUX_CONFIG } from '../src/mux/config.ts';
 import { DEFAULT_CONGESTION_CONFIG } from '../src/mux/congestion/congestion-config.ts';
+import { METRICS } from '../src/observability/metric-table.ts';
+import { alertRules, dashboard, dashboardExpressions, metricRow, metricsPage } from './support/metrics-page.ts';
 import { OBSTACLES } from './support/networks/all.ts';
 import { withTable } from './support/networks/networks-page.ts';
 
@@ -84,6 +86,37 @@ describe('docs/events.md', () => {
     const names = new Set(written.map(([, name]) => name));
     expect(names.size).toBeGreaterThan(15);
     for (const name of names) expect(events, name).toMatch(new RegExp(`^\\| .*\`${name}\``, 'm'));
+  });
+});
+
+describe('docs/metrics.md', () => {
+  /** In expressions: without what Prometheus adds to the names of histograms and summaries. */
+  const namesIn = (text: string): string[] =>
+    [...text.matchAll(/\bwstun_\w+/g)].map(([name]) =>
+      Object.hasOwn(METRICS, name) ? name : name.replace(/_(?:bucket|sum|count)$/, ''),
+    );
+
+  it('lists every metric as the table of the source has it, and no other', () => {
+    const rows = metricsPage.split('\n').filter((line) => line.startsWith('| `wstun_'));
+    expect(new Set(rows)).toEqual(new Set(Object.entries(METRICS).map(([name, metric]) => metricRow(name, metric))));
+    expect(rows.length).toBe(Object.keys(METRICS).length);
+  });
+
+  it('has alerts of metrics that exist', () => {
+    expect(namesIn(alertRules()).length).toBeGreaterThan(5);
+    for (const name of namesIn(alertRules())) expect(METRICS).toHaveProperty(name);
+  });
+
+  it('leads to a dashboard of metrics that exist, with the data source as a variable, and rows for each role', () => {
+    expect(dashboard.schemaVersion).toBeGreaterThanOrEqual(41);
+    expect(dashboard.templating.list[0]).toMatchObject({ name: 'datasource', type: 'datasource' });
+    const rows = dashboard.panels.filter(({ type }) => type === 'row').map(({ title }) => title);
+    expect(rows).toEqual(['Relays', 'Exits', 'Clients', 'Processes']);
+    const targets = dashboard.panels.flatMap(({ targets = [] }) => targets);
+    for (const { datasource } of targets) expect(datasource.uid).toMatch(/^\$\{datasource\}$/);
+    const names = new Set(dashboardExpressions.flatMap(namesIn));
+    expect(names.size).toBeGreaterThan(30);
+    for (const name of names) expect(METRICS).toHaveProperty(name);
   });
 });
 

@@ -15,9 +15,12 @@ import { DialledPlaces } from '../transport/connection/dialled-places.ts';
 import type { Reach } from '../transport/connection/reach.ts';
 import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-dialer.ts';
 import type { LinkUse } from '../tunnel/reconnect/link-limits.ts';
+import { ClientCounts } from '../tunnel/session/client-counts.ts';
 import type { LinkCount } from '../tunnel/session/extra-links.ts';
 import { type ClientObserver, TunnelClient } from '../tunnel/session/tunnel-client.ts';
+import { type Admin, openAdmin } from './admin.ts';
 import { BrowserCarrier, type BrowserNotice } from './browser-carrier.ts';
+import { clientMetrics, whyClientNotReady } from './client-metrics.ts';
 import { type ClientService, makeServices, type ServiceEvents, type ServiceOptions } from './client-services.ts';
 import { clientStatus } from './client-status.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
@@ -112,6 +115,8 @@ export interface ClientOptions extends ProxyOptions, ReachOptions, RouteOptions,
    * can be made. Must not throw; where its promise rejects, TCP does not go there. Default: nobody hears of it.
    */
   readonly beforeDial?: (place: HostPort) => Promise<void> | undefined;
+  /** Where GET /healthz, /readyz and /metrics are answered (docs/metrics.md). Default: nowhere. */
+  readonly admin?: HostPort;
   readonly events?: ClientEvents;
   /** Default: nothing is logged. */
   readonly logger?: Logger;
@@ -123,6 +128,8 @@ export type ClientUpdate = ProxyOptions & ReachOptions & Pick<ClientOptions, 'cr
 export interface Client {
   /** The proxy's address. */
   readonly listen: HostPort;
+  /** `HOST:PORT` of the admin pages. */
+  readonly admin: string | undefined;
   /** Rejects with a WstunError when no further attempt could help; resolves when it is closed. */
   readonly ended: Promise<void>;
   /** Tries a new link now, for every session. Changes of the network do that too. */
@@ -193,7 +200,7 @@ type Fixed = Pick<
   ClientOptions,
   'viaBrowser' | 'browserArgs' | 'transport' | 'encryption' | 'tether' | 'dnsListen' | 'forwards'
 > & {
-  readonly to: Pick<Invite, 'relayUrls' | 'tlsPins'>;
+  readonly to: Pick<Invite, 'relayUrls' | 'tlsPins' | 'exitName'>;
 };
 
 class RunningClient implements Client {
@@ -208,10 +215,10 @@ class RunningClient implements Client {
   private readonly tether: Tether | undefined;
   private readonly browser: BrowserCarrier | undefined;
   private readonly tunnel: TunnelClient;
-  private readonly destination: { readonly relays: readonly string[]; readonly exitName: string | undefined };
   private readonly meter = new TrafficMeter();
   private readonly dialled = new DialledPlaces();
   private readonly own: OwnPages;
+  private adminPages: Admin | undefined;
   private nextPingAt = 0;
   private proxy: ProxyServer | undefined;
   private services: Required<ClientService> | undefined;
@@ -226,7 +233,6 @@ class RunningClient implements Client {
   ) {
     const { logger = silentLogger } = options;
     this.logger = logger;
-    this.destination = { relays: invite.relayUrls, exitName: invite.exitName };
     this.fixed = fixedOf(options, invite);
     const { lookup, beforeDial } = options;
     this.reach = new ReplaceableReach(reach, {
@@ -247,7 +253,8 @@ class RunningClient implements Client {
 
   async start(options: ClientOptions, listen: HostPort): Promise<void> {
     const { tunnel: opener, logger } = this;
-    const { credentials } = options;
+    const { credentials, admin } = options;
+    if (admin !== undefined) await this.openAdmin(admin);
     this.services = await makeServices(options, { tunnel: opener, logger, dialled: this.dialled });
     await this.tether?.start();
     const starting = startProxyServer({ ...listen, opener, listeners: opener, logger, credentials, own: this.own });
@@ -265,14 +272,19 @@ class RunningClient implements Client {
     this.tether?.look();
   }
 
+  get admin(): string | undefined {
+    return this.adminPages && formatHostPort(this.adminPages.address);
+  }
+
   reconnect(): void {
     this.tether?.look();
     this.tunnel.reconnectNow('network-changed');
   }
 
   status(): ClientStatus {
-    const { listen, destination, meter, services } = this;
-    const facts = { listen, ...destination, services: services?.status() ?? {}, meter, now: systemClock.now() };
+    const { listen, meter, services } = this;
+    const { relayUrls: relays, exitName } = this.fixed.to;
+    const facts = { listen, relays, exitName, services: services?.status() ?? {}, meter, now: systemClock.now() };
     return clientStatus(this.tunnel.status(), facts);
   }
 
@@ -328,6 +340,17 @@ class RunningClient implements Client {
     this.browser?.close();
     this.descriptors.stop();
     await this.networks.close();
+    this.adminPages?.close();
+  }
+
+  private async openAdmin(place: HostPort): Promise<void> {
+    const { tunnel, logger } = this;
+    const whyNotReady = () => {
+      const { state, outage } = tunnel.status();
+      return whyClientNotReady(state, outage?.error?.code);
+    };
+    const source = { collect: () => clientMetrics(tunnel.readings(), tunnel.counts) };
+    this.adminPages = await openAdmin(place, { role: 'client', sources: [source], whyNotReady, logger });
   }
 
   private createTether(
@@ -358,14 +381,16 @@ class RunningClient implements Client {
     const pages = tether && { pages: tether.pages, direct };
     const { memory, known } = this.networks;
     const routes = routesOf(options, memory, this.proxies, (notice) => events.onRoute?.(notice));
+    const counts = new ClientCounts(options.admin !== undefined);
     const dialer = new RelaySessionDialer(invite, encryption, logger, {
       ...{ reach, routes, known },
       tether: pages,
       browser: this.browser?.pages,
+      handshakeTime: counts.handshakeTime,
     });
     const linkUse = linkUseOf(options);
     const limits = {
-      ...{ once, links: options.links ?? 'auto', linkUse },
+      ...{ once, links: options.links ?? 'auto', linkUse, counts },
       ...(resumeWindowMs !== undefined && { resumeWindowMs }),
       ...(bond && { findWays: () => dialer.ways() }),
     };
@@ -373,7 +398,7 @@ class RunningClient implements Client {
   }
 }
 
-function fixedOf(options: ClientOptions, { relayUrls, tlsPins }: Invite): Fixed {
+function fixedOf(options: ClientOptions, { relayUrls, tlsPins, exitName }: Invite): Fixed {
   const { viaBrowser, browserArgs, transport, encryption, tether, dnsListen, forwards } = options;
   return {
     ...(viaBrowser !== undefined && { viaBrowser }),
@@ -383,7 +408,7 @@ function fixedOf(options: ClientOptions, { relayUrls, tlsPins }: Invite): Fixed 
     ...(tether && { tether }),
     ...(dnsListen && { dnsListen }),
     ...(forwards && { forwards }),
-    to: { relayUrls, tlsPins },
+    to: { relayUrls, tlsPins, exitName },
   };
 }
 

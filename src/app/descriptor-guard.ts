@@ -1,6 +1,7 @@
 /** Tells whether file descriptors run out: without one, most things fail silently (libuv closes what it accepts). */
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { devNull } from 'node:os';
+import { descriptorLimit } from '../admin/descriptor-limit.ts';
 import { FAULTS, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 
@@ -28,7 +29,7 @@ export class DescriptorGuard {
 
   constructor(options: DescriptorGuardOptions) {
     this.logger = options.logger;
-    this.limit = 'limit' in options ? options.limit : kernelLimit();
+    this.limit = 'limit' in options ? options.limit : descriptorLimit();
     this.lowestFree = options.lowestFree ?? openOne;
   }
 
@@ -81,16 +82,6 @@ export function watchDescriptors(logger: Logger, needed: number): DescriptorGuar
   guard.warnIfLow(needed);
   guard.watch();
   return guard;
-}
-
-/** The soft limit, which Node raises to the hard one when it starts. */
-function kernelLimit(): number | undefined {
-  try {
-    const found = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'));
-    return found === null ? undefined : Number(found[1]);
-  } catch {
-    return undefined;
-  }
 }
 
 /** POSIX hands out the lowest free one (open(2)). */

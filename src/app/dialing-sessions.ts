@@ -4,11 +4,11 @@ import { createOwnEndpoints } from '../exit/own-endpoints.ts';
 import { Exit } from '../exit/serving/exit.ts';
 import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../mux/config.ts';
 import type { Logger } from '../observability/logger.ts';
-import type { Tally } from '../observability/tally.ts';
 import type { ProcessLimits } from '../state/limits-file.ts';
 import { ExitSessions } from '../tunnel/session/exit-sessions.ts';
 import type { SessionPlaces } from '../tunnel/session/session-places.ts';
 import type { Dialling } from './dial-options.ts';
+import type { ServingCounts } from './serving-counts.ts';
 import type { ServingState } from './serving-state.ts';
 
 interface DialingSessionsOptions {
@@ -21,13 +21,12 @@ interface DialingSessionsOptions {
   /** As of ExitSessionsOptions. */
   readonly places?: SessionPlaces | undefined;
   readonly logger: Logger;
-  /** Counts sessions and streams that are refused. */
-  readonly refusals?: Tally;
+  readonly counts: ServingCounts;
 }
 
 /** By the keys as they are now. @throws WstunError interfaces-hidden */
 export function createSessions(options: DialingSessionsOptions): ExitSessions {
-  const { serving, isShortOfLinks, resumeWindowMs, places, logger, refusals } = options;
+  const { serving, isShortOfLinks, resumeWindowMs, places, logger, counts } = options;
   const { access, keys, isOverloaded } = serving;
   return new ExitSessions({
     keys: importKeyPair(keys.identity.exposeSessionKey()),
@@ -45,12 +44,12 @@ export function createSessions(options: DialingSessionsOptions): ExitSessions {
     places,
     // They share their rate.
     isTogether: (peer) => access.rateOf(peer) !== undefined,
-    ...(refusals && { refusals }),
+    counts: counts.sessions,
     ...(resumeWindowMs !== undefined && { resumeWindowMs }),
   });
 }
 
-function createDialer({ serving, dialling, ownPorts, logger, refusals }: DialingSessionsOptions): Exit {
+function createDialer({ serving, dialling, ownPorts, logger, counts }: DialingSessionsOptions): Exit {
   const { access, usage, limits, isOverloaded, isShortOfDescriptors } = serving;
   const { resolver, publicAddresses, dial } = dialling;
   return new Exit({
@@ -60,7 +59,7 @@ function createDialer({ serving, dialling, ownPorts, logger, refusals }: Dialing
       ...(limits.all_dials !== undefined && { pendingTotal: limits.all_dials }),
     },
     resolver,
-    ...(refusals && { refusals }),
+    counts: counts.streams,
     ...(dial && { dial }),
     mayUseUdp: () => dialling.isDirect,
     rulesFor: (peer) => access.rulesFor(peer),

@@ -2,7 +2,9 @@
 import { encodeBase64url } from '../crypto/base64url.ts';
 import { decodeInvite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
+import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { type Logger, silentLogger } from '../observability/logger.ts';
+import type { MetricsSource } from '../observability/metric.ts';
 import { Tally } from '../observability/tally.ts';
 import {
   type Registration,
@@ -15,10 +17,13 @@ import { markRunning } from '../state/running-marker.ts';
 import { openStateDir, type StateDir } from '../state/state-dir.ts';
 import type { Reach } from '../transport/connection/reach.ts';
 import { MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
+import type { MessageLink } from '../transport/message-link.ts';
 import { RelayRoutes } from '../tunnel/dial/relay-routes.ts';
+import { SecureLink } from '../tunnel/dial/secure-link.ts';
 import { TicketDialer } from '../tunnel/dial/ticket-dialer.ts';
 import { ExitRegistrations, type RegistrationsHandler, type RelayPlace } from '../tunnel/session/exit-registrations.ts';
 import type { ExitSessions } from '../tunnel/session/exit-sessions.ts';
+import { type Admin, openAdmin } from './admin.ts';
 import { placeOf } from './client-status.ts';
 import type { DialOptions } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
@@ -29,6 +34,8 @@ import { checkProxyFile, type ProxyOptions } from './proxy-options.ts';
 import { type ReachOptions, reachOf } from './reach-options.ts';
 import { ReplaceableDialling, ReplaceableProxies, ReplaceableReach } from './replaceable.ts';
 import { type Networks, openNetworks, type RouteNotice, type RouteOptions, routesOf } from './route-options.ts';
+import { ServingCounts } from './serving-counts.ts';
+import { exitMetrics, sessionMetrics } from './serving-metrics.ts';
 import { ServingState } from './serving-state.ts';
 import { registrationStatus, ServingReport } from './serving-status.ts';
 import type { ServingStatus } from './status.ts';
@@ -67,6 +74,8 @@ export interface ExitOptions extends DialOptions, ProxyOptions, ReachOptions, Ro
   readonly resumeWindowMs?: number;
   /** True: gives up at the first failure or, once registered, at the first that lasts 10 s. Default: false. */
   readonly once?: boolean;
+  /** Where GET /healthz, /readyz and /metrics are answered (docs/metrics.md). Default: nowhere. */
+  readonly admin?: HostPort;
   readonly events?: ExitEvents;
   /** Default: nothing is logged. */
   readonly logger?: Logger;
@@ -83,6 +92,8 @@ export interface Exit {
   readonly name: string;
   /** The path of the state directory. */
   readonly state: string;
+  /** `HOST:PORT` of the admin pages. */
+  readonly admin: string | undefined;
   /** Rejects with a WstunError when no further attempt could help; resolves when it is closed. */
   readonly ended: Promise<void>;
   /** Registers anew now. Changes of the network do that too. */
@@ -217,7 +228,13 @@ class RunningExit implements Exit {
   private resumeWindowMs: number | undefined;
   private sessions: ExitSessions;
   private isFirst = true;
-  private readonly refusals = new Tally();
+  private readonly counts: ServingCounts;
+  /** Attempts to register that failed, and registrations that were lost. */
+  private readonly failures = new Tally();
+  /** One for each relay. */
+  private readonly dialers: TicketDialer[] = [];
+  private adminPages: Admin | undefined;
+  private isClosing = false;
   private readonly report = new ServingReport();
 
   constructor(
@@ -228,6 +245,7 @@ class RunningExit implements Exit {
   ) {
     const { logger, once = false, events, resumeWindowMs } = options;
     this.resumeWindowMs = resumeWindowMs;
+    this.counts = new ServingCounts(options.admin !== undefined);
     const reach = new ReplaceableReach(options.reach);
     this.reach = reach;
     this.sessions = this.createSessions();
@@ -238,8 +256,13 @@ class RunningExit implements Exit {
     this.atRelays = new ExitRegistrations({
       ...{ relays: registration.relayUrls, logger, once, handler: this.createHandler() },
       // What is learnt of one relay, its clock and its route, is not true of the others.
-      dialerOf: () => new TicketDialer(registration, logger, { reach, known: networks.known }),
+      dialerOf: () => {
+        const dialer = new TicketDialer(registration, logger, { reach, known: networks.known });
+        this.dialers.push(dialer);
+        return dialer;
+      },
       routesOf: () => new RelayRoutes({ ...routes, reach }),
+      failures: this.failures,
     });
     this.network = followNetwork(this, logger);
   }
@@ -252,7 +275,12 @@ class RunningExit implements Exit {
     return this.files.serving.directory.path;
   }
 
+  get admin(): string | undefined {
+    return this.adminPages && formatHostPort(this.adminPages.address);
+  }
+
   async start(): Promise<void> {
+    await this.openAdmin();
     const onAccess = (kept: ReadonlySet<string>) => {
       this.sessions.keepOnly(kept);
       this.announce();
@@ -264,9 +292,9 @@ class RunningExit implements Exit {
   }
 
   status(): ServingStatus {
-    const { sessions, refusals, atRelays } = this;
+    const { sessions, counts, atRelays } = this;
     const serving = this.report.read({ sessions, exits: [] });
-    return { role: 'exit', ...serving, ...registrationStatus(atRelays.places), refusals: refusals.counts };
+    return { role: 'exit', ...serving, ...registrationStatus(atRelays.places), refusals: counts.refusals };
   }
 
   async update(options: ExitUpdate): Promise<void> {
@@ -297,6 +325,7 @@ class RunningExit implements Exit {
 
   async close(graceMs = DRAIN_MS): Promise<void> {
     const { serving, unmark, close } = this.files;
+    this.isClosing = true;
     this.network.stop();
     await this.proxies.stop();
     this.options.dialling.publicAddresses.stop();
@@ -304,13 +333,15 @@ class RunningExit implements Exit {
     this.atRelays.close();
     await Promise.all([serving.stopFollowing(), this.sessions.close(graceMs), this.networks.close()]);
     await close();
+    this.adminPages?.close();
   }
 
   private createSessions(): ExitSessions {
     const { dialling, logger } = this.options;
-    const { refusals, resumeWindowMs } = this;
+    const { counts, resumeWindowMs } = this;
     const { serving } = this.files;
-    return createSessions({ serving, dialling, ownPorts: () => [], resumeWindowMs, logger, refusals });
+    const ownPorts = () => (this.adminPages ? [this.adminPages.address.port] : []);
+    return createSessions({ serving, dialling, ownPorts, resumeWindowMs, logger, counts });
   }
 
   private createHandler(): RegistrationsHandler {
@@ -346,6 +377,43 @@ class RunningExit implements Exit {
       );
     const why = { ...(error && { error }), ...(sameAs !== undefined && { sameAs }) };
     events?.onRelay?.({ relay: place.relay, registered: place.registeredAt !== undefined, ...why });
+  }
+
+  private async openAdmin(): Promise<void> {
+    const { admin, logger } = this.options;
+    if (admin === undefined) return;
+    const whyNotReady = () => this.whyNotReady();
+    this.adminPages = await openAdmin(admin, { role: 'exit', sources: [this.metrics()], whyNotReady, logger });
+  }
+
+  private whyNotReady(): string | undefined {
+    if (this.isClosing) return 'draining';
+    const { places } = this.atRelays;
+    if (places.some(({ registeredAt }) => registeredAt !== undefined)) return undefined;
+    const { error } = places.find((place) => place.error !== undefined) ?? {};
+    return error === undefined ? 'not registered at a relay yet' : `not registered at a relay (${error.code})`;
+  }
+
+  private metrics(): MetricsSource {
+    return {
+      collect: () => {
+        const { counts, failures: registrationFailures, sessions, atRelays } = this;
+        const { places } = atRelays;
+        const registrations = places.filter(({ registeredAt }) => registeredAt !== undefined).length;
+        const carrierOf = (link: MessageLink) => (link instanceof SecureLink ? this.carrierOf(link.inner) : undefined);
+        const atPlaces = { relays: places.length, registrations, registrationFailures };
+        const readings = { sessions: sessions.all, carrierOf, ...atPlaces };
+        return [...sessionMetrics(sessions.all, counts), ...exitMetrics(readings, counts)];
+      },
+    };
+  }
+
+  private carrierOf(raw: MessageLink): string | undefined {
+    for (const dialer of this.dialers) {
+      const route = dialer.routeOf(raw);
+      if (route !== undefined) return route.carrier;
+    }
+    return undefined;
   }
 
   /** Also those of retired keys: whoever has an old invite must reach this exit to be told so. */

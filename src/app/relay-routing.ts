@@ -11,13 +11,13 @@ import {
   type TicketRequest,
 } from '../crypto/ticket.ts';
 import type { Logger } from '../observability/logger.ts';
-import type { Tally } from '../observability/tally.ts';
 import { ClockWatch } from '../relay/clock-watch.ts';
 import type { Admitted } from '../relay/gate.ts';
 import { NamedExits } from '../relay/named-exits.ts';
 import { clockText } from '../relay/refusal-log.ts';
 import { Rejections } from '../relay/rejections.ts';
 import type { Rendezvous } from '../relay/rendezvous.ts';
+import type { RendezvousCounts } from '../relay/rendezvous-counts.ts';
 import type { AccessEntry } from '../state/access-list.ts';
 import type { KnownExits } from '../state/known-exits.ts';
 import type { RetiredKeys } from '../state/retired-keys.ts';
@@ -45,7 +45,7 @@ interface RelayRouterOptions {
   readonly linksKept: () => number;
   readonly logger: Logger;
   /** Outlives the keys. */
-  readonly refusals: Tally;
+  readonly counts: RendezvousCounts;
   /** The other nodes of this relay; outlives the keys. Default: there are none. */
   readonly rendezvous?: Rendezvous | undefined;
 }
@@ -58,7 +58,7 @@ export class RelayRouter {
   private readonly clocks: ClockWatch;
 
   constructor(private readonly options: RelayRouterOptions) {
-    const { keys, known, instance, replays, audiences, linksFree, linksKept, logger, refusals } = options;
+    const { keys, known, instance, replays, audiences, linksFree, linksKept, logger, counts } = options;
     const isRequested = (exit: string, token: string): boolean => this.exits.isRequested(exit, token);
     this.tickets = new TicketOpener(keys.identity, { replays, audiences, isRequested });
     const openerOf = ({ identity }: RetiredKeys) => new TicketOpener(identity, { replays, audiences, retired: true });
@@ -70,11 +70,11 @@ export class RelayRouter {
       const bad = list.filter((key) => !isPublicKey(gateKeyOf(key))).length;
       if (bad > 0) logger.warn({ exit, keys: bad }, 'an exit announced invalid keys; wstun ignores them');
     };
-    this.rejections = new Rejections(logger, refusals);
+    this.rejections = new Rejections(logger, counts.refused);
     const { rendezvous } = options;
     this.exits = new NamedExits({
       tickets: this.tickets,
-      ...{ logger, instance, onPeers, linksFree, linksKept, refusals },
+      ...{ logger, instance, onPeers, linksFree, linksKept, counts },
       ...(rendezvous && { rendezvous }),
     });
   }
@@ -116,6 +116,11 @@ export class RelayRouter {
       if (exits.has(exit)) this.exits.restoreKeys(exit, keys);
       else known.set(exit, []);
     }
+  }
+
+  /** Clients that wait for their exit. */
+  get held(): number {
+    return this.exits.held;
   }
 
   /** Resolves when the keys of all these exits are known. */

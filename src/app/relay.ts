@@ -4,7 +4,7 @@ import { ReplayGuard } from '../crypto/replay-guard.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { type Logger, silentLogger } from '../observability/logger.ts';
-import { Tally } from '../observability/tally.ts';
+import type { MetricsSource } from '../observability/metric.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
 import { LayeredRendezvous } from '../relay/layered-rendezvous.ts';
 import type { ListenPlace } from '../relay/listen.ts';
@@ -29,6 +29,7 @@ import { openStateDir, type StateDir } from '../state/state-dir.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
 import type { Pin } from '../transport/connection/tls-pin.ts';
 import { AcmeCertificate, type AcmeOptions } from './acme.ts';
+import { type Admin, openAdmin } from './admin.ts';
 import type { RelayCluster } from './cluster.ts';
 import type { ClusterPlace } from './cluster-place.ts';
 import type { DialOptions } from './dial-options.ts';
@@ -50,6 +51,8 @@ import { nameFault, pinsOf, type RelayCertificate, relayCertificate, type TlsCho
 import type { RelayNode } from './relay-node.ts';
 import { RelayRouter } from './relay-routing.ts';
 import { ReplaceableDialling } from './replaceable.ts';
+import { RelayCounts } from './serving-counts.ts';
+import { relayMetrics, sessionMetrics } from './serving-metrics.ts';
 import { ServingState } from './serving-state.ts';
 import { ServingReport } from './serving-status.ts';
 import type { ServingStatus } from './status.ts';
@@ -103,7 +106,7 @@ export interface RelayOptions extends DialOptions {
   readonly trustProxy?: readonly string[];
   /** Connections from `trustProxy` begin with a header of the PROXY protocol, version 1 or 2. Default: false. */
   readonly proxyProtocol?: boolean;
-  /** Where GET /healthz is answered. Default: nowhere. */
+  /** Where GET /healthz, /readyz and /metrics are answered (docs/metrics.md). Default: nowhere. */
   readonly admin?: HostPort;
   /** Connections from one public address that are not yet links, 0 to 1,000,000; 0: no limit. Default: 64. */
   readonly maxPendingPerAddress?: number;
@@ -140,7 +143,7 @@ export interface Relay {
   readonly urlFault: string | undefined;
   /** The path of the state directory. */
   readonly state: string;
-  /** `HOST:PORT` of the health page. */
+  /** `HOST:PORT` of the admin pages. */
   readonly admin: string | undefined;
   /** Of the client "default", which the first start with a new directory adds. A secret, and its only copy. */
   readonly firstInvite: string | undefined;
@@ -298,13 +301,16 @@ async function openCluster(place: ClusterPlace, state: StateDir, logger: Logger)
 class RunningRelay {
   private readonly acme: AcmeCertificate | undefined;
   private certificate: RelayCertificate | undefined;
-  private hasCertificate = true;
-  private readonly refusals = new Tally();
+  private readonly counts: RelayCounts;
+  private admin: Admin | undefined;
+  private notReady: string | undefined = 'starting';
   private readonly instance: string;
   private readonly report = new ServingReport();
   private pins: readonly Pin[] = [];
   /** At the start. */
   private tls: TlsPair | undefined;
+  /** There is no certificate yet. */
+  private awaitsTls = false;
   private router: RelayRouter;
   private server: RelayServer | undefined;
   private publicUrl: PublicUrl | undefined;
@@ -318,6 +324,7 @@ class RunningRelay {
     this.resumeWindowMs = resumeWindowMs;
     this.instance = options.node?.instance ?? randomBytes(INSTANCE_BYTES).toString('hex');
     this.acme = acme && new AcmeCertificate(acme, files.serving.directory, logger);
+    this.counts = new RelayCounts(options.admin !== undefined);
     this.router = this.createRouter();
   }
 
@@ -328,7 +335,9 @@ class RunningRelay {
     this.admit(serving.access.replace(await serving.list.read()));
     this.router.restoreExits();
     this.certificate = await this.createCertificate();
-    const { addresses, adminAddress } = await this.listenWhen(this.whenReady());
+    await this.openAdmin();
+    const settled = this.whenReady();
+    const { addresses } = await this.listenWhen(settled);
     const { url, urls, source, fault } = await this.settleUrl(addresses);
     // A pin that invites have accepts any name.
     const nameIsWrong = this.tls && this.pins.length === 0 ? nameFault(this.tls, urls) : undefined;
@@ -338,15 +347,16 @@ class RunningRelay {
     const firstInvite = isNew ? await this.invite('default') : undefined;
     const onAccess = (kept: ReadonlySet<string>) => this.admit(kept);
     await serving.follow(onAccess, () => this.rotate());
+    void settled.then(() => this.noteReady());
     return {
       listen: addresses.map(formatHostPort),
       ...{ url, urls, pins: this.pins },
-      hasCertificate: this.hasCertificate,
+      hasCertificate: !this.awaitsTls,
       urlSource: source,
       urlFault: fault ?? nameIsWrong,
       firstInvite,
       state: serving.directory.path,
-      admin: adminAddress && formatHostPort(adminAddress),
+      admin: this.admin && formatHostPort(this.admin.address),
       invite: (name, options) => this.invite(name, options),
       remove: (name) => serving.remove(name),
       status: () => this.status(addresses.map(formatHostPort)),
@@ -356,6 +366,7 @@ class RunningRelay {
   }
 
   async close(graceMs = DRAIN_MS): Promise<void> {
+    this.notReady = 'draining';
     this.certificate?.stop();
     this.files.cluster?.leave();
     this.options.dialling.publicAddresses.stop();
@@ -363,10 +374,11 @@ class RunningRelay {
     await Promise.all([this.acme?.stop(), this.files.serving.stopFollowing(), this.router.close(graceMs)]);
     this.server?.close();
     await this.files.close();
+    this.admin?.close();
   }
 
   private status(listen: readonly string[]): ServingStatus {
-    const refusals = this.refusals.counts;
+    const { refusals } = this.counts;
     const { cluster } = this.files;
     const served = this.report.read(this.router.served);
     return { role: 'relay', ...served, listen, ...(cluster && { cluster: cluster.status }), refusals };
@@ -409,12 +421,13 @@ class RunningRelay {
     const starting = startRelayServer({ ...this.serverOptions(), settled, awaitsTls, ...(tls && { tls }) });
     const server = await whenListening(options.listen, starting);
     this.server = server;
-    this.hasCertificate = !awaitsTls;
+    this.awaitsTls = awaitsTls;
     await this.acme?.listen();
     if (tls !== undefined) this.pins = pinsOf(tls);
     this.tls = tls;
     const use = (pair: TlsPair): void => {
       server.setTls(pair);
+      this.awaitsTls = false;
       this.pins = pinsOf(pair);
       void this.saveInviteSettings().catch((error: unknown) =>
         options.logger.error({ reason: String(error) }, 'the pin of the TLS key cannot be saved'),
@@ -459,7 +472,8 @@ class RunningRelay {
   }
 
   private serverOptions(): RelayServerOptions {
-    const { listen, path, admin, logger, node } = this.options;
+    const { listen, path, logger, node } = this.options;
+    const { gate: refusals, ticketTime } = this.counts;
     return {
       listen,
       tickets: {
@@ -467,12 +481,11 @@ class RunningRelay {
         knowsHint: (ticket, now) => this.router.knowsHint(ticket, now),
       },
       logger,
-      refusals: this.refusals,
+      ...{ refusals, ticketTime },
       onLink: (link, admitted) => this.router.handleLink(link, admitted),
       ...(path !== undefined && { path }),
       ...this.options.site,
       ...(this.acme && { challenges: this.acme.challenges }),
-      ...(admin && { admin }),
       ...(node && { others: node.others, sharedLoad: node.load }),
       limits: frontLimits(this.files.serving.limits, this.options, node),
     };
@@ -486,22 +499,21 @@ class RunningRelay {
     const linksFree = () => this.server?.linksFree ?? 0;
     const linksKept = () => Math.floor((serving.limits.links ?? DEFAULT_LINKS) * SPARE_SHARE);
     const isShortOfLinks = () => linksFree() < linksKept();
-    const { refusals, instance } = this;
-    const common = { logger, refusals };
+    const { counts, instance } = this;
     const dialing = {
       serving,
       dialling,
       ownPorts: () => this.ownPorts(),
       isShortOfLinks,
       resumeWindowMs,
-      ...common,
+      ...{ counts, logger },
       places: node?.places,
     };
     const sessions = exit === false ? undefined : createSessions(dialing);
     const rendezvous = joined(node?.rendezvous, cluster?.rendezvous);
     const links = { isOverloaded, linksFree, linksKept, rendezvous };
     const router = { keys, access, known, instance, replays, audiences: ownUrls, sessions };
-    return new RelayRouter({ ...router, ...links, ...common });
+    return new RelayRouter({ ...router, ...links, logger, counts: counts.rendezvous });
   }
 
   private admit(kept: ReadonlySet<string>): void {
@@ -516,11 +528,34 @@ class RunningRelay {
     before.retire();
   }
 
+  private async openAdmin(): Promise<void> {
+    const { admin, logger } = this.options;
+    if (admin === undefined) return;
+    const whyNotReady = () => this.notReady ?? (this.awaitsTls ? 'there is no TLS certificate yet' : undefined);
+    this.admin = await openAdmin(admin, { role: 'relay', sources: [this.metrics()], whyNotReady, logger });
+  }
+
+  /** It listens, and knows all keys. */
+  private noteReady(): void {
+    if (this.notReady === 'starting') this.notReady = undefined;
+  }
+
+  private metrics(): MetricsSource {
+    return {
+      collect: () => {
+        const { router, server, counts } = this;
+        const { sessions, exits } = router.served;
+        const readings = { front: server?.front, exitsRegistered: exits.length, clientsHeld: router.held };
+        return [...sessionMetrics(sessions?.all ?? [], counts), ...relayMetrics(readings, counts)];
+      },
+    };
+  }
+
   /** Also that of its URL: a reverse proxy on this machine leads back here. */
   private ownPorts(): number[] {
     const { server, publicUrl } = this;
-    const addresses = server === undefined ? [] : [...server.addresses, server.adminAddress];
-    return [...addresses.flatMap((address) => address?.port ?? []), ...(publicUrl?.urls ?? []).map(portOf)];
+    const addresses = [...(server?.addresses ?? []), ...(this.admin ? [this.admin.address] : [])];
+    return [...addresses.map(({ port }) => port), ...(publicUrl?.urls ?? []).map(portOf)];
   }
 }
 

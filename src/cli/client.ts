@@ -53,6 +53,7 @@ interface ClientCommand
       | 'transport'
       | 'tproxy'
       | 'redirect'
+      | 'admin'
     > {
   readonly listen: HostPort;
   readonly browserArg?: readonly string[];
@@ -93,9 +94,9 @@ async function run(options: ClientCommand, output: Output, settled: Settled): Pr
   const tether = new TetherReport(output);
   const firstFailure = new FirstFailure(output, options, invite.text);
   const showReady = () => {
-    const { listen } = client;
+    const { listen, admin } = client;
     kept = kept.then(() => invite.prove());
-    output.event({ event: 'ready', role: 'client', listen: formatHostPort(listen) });
+    output.event({ event: 'ready', role: 'client', listen: formatHostPort(listen), ...(admin && { admin }) });
     const address = { ...listen, host: reachableHost(listen.host) };
     output.show(describeProxy(listen, { address, user: credentials?.user }), {
       instead: `ready: SOCKS5, SOCKS4a and HTTP proxy on ${formatHostPort(listen)}`,

@@ -88,6 +88,13 @@ export const viaOption = () =>
     'proxy through which targets are dialled: http, socks4, socks4a, socks5 or socks5h://[user:pass@]host:port; rules are checked first, on addresses; $WSTUN_VIA hides a password from `ps`',
   );
 
+/** Of each role. */
+export const adminOption = () =>
+  new Option(
+    '--admin <host:port>',
+    'address of pages for whoever runs it: GET /healthz, /readyz and /metrics for Prometheus (default: none)',
+  ).argParser(parseHostPort);
+
 /** Of a client's proxy. */
 export const listenOption = () => {
   const option = new Option('--listen <host:port>', 'address of the proxy').argParser(parseHostPort);

@@ -33,7 +33,7 @@ interface ExitCommand
     ConfirmOptions,
     ProxyOptions,
     ReachTexts,
-    Pick<ExitOptions, 'transport'> {
+    Pick<ExitOptions, 'transport' | 'admin'> {
   readonly state?: string;
   /** Milliseconds. */
   readonly resumeWindow?: number;
@@ -62,6 +62,7 @@ async function run(options: ExitCommand, output: Output, settled: Settled): Prom
     ...(invite !== undefined && { invite }),
     ...(options.resumeWindow !== undefined && { resumeWindowMs: options.resumeWindow }),
     ...(options.transport !== undefined && { transport: options.transport }),
+    ...(options.admin && { admin: options.admin }),
     once: options.once === true,
     state,
     events: reports(output, outage, () => exit),
@@ -172,8 +173,8 @@ function missingInvite(): WstunError {
   });
 }
 
-function showReady(output: Output, { name, state }: Exit, relay: string): void {
-  output.event({ event: 'ready', role: 'exit', name, relay });
+function showReady(output: Output, { name, state, admin }: Exit, relay: string): void {
+  output.event({ event: 'ready', role: 'exit', name, relay, ...(admin && { admin }) });
   output.say(`the exit "${name}" is registered at ${relay}`);
   output.say(`Its keys, its access list and its invite are in ${state}.`);
   output.say(`Create an invite with: wstun access add NAME --state ${shellQuote(state)}`);

@@ -5,6 +5,7 @@
 import { type WireFaultName, WstunError } from '../errors.ts';
 import type { RateLimiter } from '../tunnel/stream/socket-pipe.ts';
 import { EntryLimiter } from './peer-rate-limiter.ts';
+import { StreamCounts } from './stream-counts.ts';
 
 export interface Quotas {
   isUsedUp(peer: string): boolean;
@@ -17,6 +18,8 @@ export interface TrafficOptions {
   readonly rateOf?: (peer: string) => number | undefined;
   /** What access entries may use and have used. */
   readonly quotas?: Quotas;
+  /** Default: nobody reads them. */
+  readonly counts?: StreamCounts;
 }
 
 type Direction = 'fromSocket' | 'toSocket';
@@ -36,21 +39,21 @@ export class Traffic {
   private readonly quotas: Quotas | undefined;
   /** How each thing that is open ends, by peer. */
   private readonly live = new Map<string, Set<(fault: WireFaultName) => void>>();
-  private openNow = 0;
-  private everOpened = 0;
+  private readonly counts: StreamCounts;
 
-  constructor({ rateOf = () => undefined, quotas }: TrafficOptions) {
+  constructor({ rateOf = () => undefined, quotas, counts = new StreamCounts() }: TrafficOptions) {
+    this.counts = counts;
     this.limiters = new EntryLimiter(rateOf);
     this.quotas = quotas;
   }
 
   get open(): number {
-    return this.openNow;
+    return this.counts.open;
   }
 
   /** Since the start. */
   get opened(): number {
-    return this.everOpened;
+    return this.counts.opened;
   }
 
   /** @throws WstunError quota-used */
@@ -60,8 +63,8 @@ export class Traffic {
 
   /** @param abort called, perhaps more than once, when the quota is used up */
   begin(peer: string, abort: (fault: WireFaultName) => void): TrafficShare {
-    this.openNow++;
-    this.everOpened++;
+    this.counts.open++;
+    this.counts.opened++;
     const ends = this.live.get(peer) ?? new Set();
     this.live.set(peer, ends.add(abort));
     const limiters = this.limiters.hold(peer);
@@ -76,7 +79,7 @@ export class Traffic {
         return true;
       },
       end: () => {
-        this.openNow--;
+        this.counts.open--;
         this.limiters.release(peer);
         ends.delete(abort);
         if (ends.size === 0 && this.live.get(peer) === ends) this.live.delete(peer);

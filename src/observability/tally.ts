@@ -9,6 +9,13 @@ export class Tally {
 
   /** By name, in alphabetical order. */
   get counts(): Readonly<Record<string, number>> {
-    return Object.fromEntries([...this.times].sort(([a], [b]) => (a < b ? -1 : 1)));
+    return Tally.together([this]);
+  }
+
+  /** What several have counted. */
+  static together(tallies: readonly Tally[]): Readonly<Record<string, number>> {
+    const sums = new Map<string, number>();
+    for (const { times } of tallies) for (const [name, count] of times) sums.set(name, (sums.get(name) ?? 0) + count);
+    return Object.fromEntries([...sums].sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 }

@@ -6,6 +6,7 @@ import type { ControlLink } from '../transport/control-link.ts';
 import type { Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 import { hasShare, LINKS_PER_CLIENT } from './link-quotas.ts';
 import type { Rejections } from './rejections.ts';
+import type { CallEnd, RendezvousCounts } from './rendezvous-counts.ts';
 import { RendezvousQueue } from './rendezvous-queue.ts';
 import type { Splices } from './splices.ts';
 
@@ -36,6 +37,7 @@ export interface HeldClientOptions {
   /** So many of them are for new sessions: further links of sessions leave them free. */
   readonly linksKept: () => number;
   readonly logger: Logger;
+  readonly counts: RendezvousCounts;
   /** As of Rendezvous. */
   readonly tokenPrefix: string;
   readonly clock: Clock;
@@ -79,6 +81,11 @@ export class HeldClients {
   private count = 0;
 
   constructor(private readonly options: HeldClientOptions) {}
+
+  /** Those included whose exit dials although they have gone. */
+  get size(): number {
+    return this.count;
+  }
 
   /** @param callElsewhere as of ExitClients */
   addExit(exit: string, callElsewhere?: (token: string) => void): ExitClients {
@@ -135,7 +142,7 @@ export class HeldClients {
   answer(link: MessageLink, exit: string, token: string): void {
     const request = this.sent.get(token);
     if (request?.clients.exit !== exit) return this.options.rejections.rejectAnswer(link, exit);
-    this.settle(request);
+    this.settle(request, 'answered');
     if (request.isAbandoned) this.options.rejections.rejectAnswer(link, exit);
     else this.splice(request, link);
     this.sendNext(request.clients);
@@ -145,7 +152,7 @@ export class HeldClients {
   rejectCall(token: string, outcome: 'absent' | 'unreachable'): void {
     const request = this.sent.get(token);
     if (request === undefined) return;
-    this.settle(request);
+    this.settle(request, outcome);
     const reason = outcome === 'absent' ? undefined : 'its exit cannot be reached from here';
     if (!request.isAbandoned) this.options.rejections.rejectAbsent(request.client, request.peer, reason);
     this.sendNext(request.clients);
@@ -176,14 +183,14 @@ export class HeldClients {
 
   /** The client has gone. The slot at its exit stays taken until that has answered: it still dials. */
   private abandon(request: RendezvousRequest): void {
-    if (request.token === undefined) this.settle(request);
+    if (request.token === undefined) this.settle(request, 'dropped');
     request.isAbandoned = true;
   }
 
   private expire(request: RendezvousRequest): void {
     const { clients, client, peer, token, sentAt, isAbandoned } = request;
     const { limits, rejections } = this.options;
-    this.settle(request);
+    this.settle(request, 'unanswered');
     this.sendNext(clients);
     if (isAbandoned) return;
     // An exit that got the request late had no time to answer.
@@ -196,19 +203,20 @@ export class HeldClients {
   private settleAll(clients: ExitClients): RendezvousRequest[] {
     this.options.clock.clearTimeout(clients.nextTurn);
     const requests = [...clients.requests];
-    for (const request of requests) this.settle(request);
+    for (const request of requests) this.settle(request, 'dropped');
     return requests.filter(({ isAbandoned }) => !isAbandoned);
   }
 
-  /** The request is over, whatever its outcome: its slot, token and timer are free. */
-  private settle(request: RendezvousRequest): void {
-    const { clients, token, peer } = request;
+  /** The request is over: its slot, token and timer are free. One that was not sent is no call. */
+  private settle(request: RendezvousRequest, end: CallEnd): void {
+    const { clients, token, peer, sentAt } = request;
     this.options.clock.clearTimeout(request.expiry);
     if (token !== undefined) this.sent.delete(token);
     if (!clients.requests.delete(request)) return;
     this.count -= 1;
-    if (token === undefined) clients.queue.leave(peer, request);
-    else clients.queue.answered(peer);
+    if (token === undefined) return clients.queue.leave(peer, request);
+    clients.queue.answered(peer);
+    this.options.counts.noteCall(end, this.options.clock.now() - sentAt);
   }
 
   private splice({ clients: { exit }, client, peer, early }: RendezvousRequest, link: MessageLink): void {

@@ -7,7 +7,6 @@ import { FURTHER_FEATURE, type TicketOpener } from '../crypto/ticket.ts';
 import { addressIn } from '../net/host-port.ts';
 import { parseIp } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
-import type { Tally } from '../observability/tally.ts';
 import { ControlLink } from '../transport/control-link.ts';
 import {
   ELSEWHERE_FEATURE,
@@ -24,6 +23,7 @@ import type { ForwardedPeers } from './forwarded-peers.ts';
 import { DEFAULT_HELD_CLIENT_LIMITS, type ExitClients, type HeldClientLimits, HeldClients } from './held-clients.ts';
 import { Rejections, type TicketScope } from './rejections.ts';
 import { ALONE, type Call, type CallOutcome, type Rendezvous, type RendezvousHandler } from './rendezvous.ts';
+import { RendezvousCounts } from './rendezvous-counts.ts';
 import { Splices } from './splices.ts';
 
 export interface NamedExitsOptions {
@@ -37,8 +37,8 @@ export interface NamedExitsOptions {
   readonly linksFree?: () => number;
   /** So many of them are for new sessions; default: none. */
   readonly linksKept?: () => number;
-  /** Counts clients and exits that are refused, by the names of their faults. */
-  readonly refusals?: Tally;
+  /** Default: nobody reads them. */
+  readonly counts?: RendezvousCounts;
   readonly limits?: Partial<HeldClientLimits>;
   /** The other nodes of this relay. Default: there are none. */
   readonly rendezvous?: Rendezvous;
@@ -73,13 +73,15 @@ export class NamedExits implements RendezvousHandler {
   constructor(private readonly options: NamedExitsOptions) {
     const { tickets, logger, limits, clock = systemClock } = options;
     const { linksFree = () => Number.POSITIVE_INFINITY, linksKept = () => 0 } = options;
+    const { counts = new RendezvousCounts() } = options;
     this.clock = clock;
     this.rendezvous = options.rendezvous ?? ALONE;
     this.peers = new ExitPeers(tickets, { clock });
-    this.rejections = new Rejections(logger, options.refusals);
+    this.rejections = new Rejections(logger, counts.refused);
     this.splices = new Splices(
       (exit) => logger.info({ exit }, 'a client and its exit sent nothing for two minutes; their links were closed'),
       clock,
+      counts.forwarded,
     );
     this.heldClients = new HeldClients({
       limits: { ...DEFAULT_HELD_CLIENT_LIMITS, ...limits },
@@ -87,7 +89,7 @@ export class NamedExits implements RendezvousHandler {
       rejections: this.rejections,
       linksFree,
       linksKept,
-      logger,
+      ...{ logger, counts },
       tokenPrefix: this.rendezvous.tokenPrefix,
       clock,
     });
@@ -119,6 +121,11 @@ export class NamedExits implements RendezvousHandler {
   /** Whose links are spliced here. */
   get forwarded(): Pick<ForwardedPeers, 'size' | 'all'> {
     return this.splices.peers;
+  }
+
+  /** Clients that wait for their exit. */
+  get held(): number {
+    return this.heldClients.size;
   }
 
   /** What an exit announced before a restart. Some keys are known only when `restored` resolves. */

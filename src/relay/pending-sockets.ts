@@ -82,6 +82,11 @@ export class PendingSockets {
     private readonly clock: Clock,
   ) {}
 
+  /** Served and waiting. */
+  get size(): number {
+    return this.sockets.size;
+  }
+
   /** For connections from now on. */
   setPerSource(perSource: number): void {
     this.limits = { ...this.limits, perSource };

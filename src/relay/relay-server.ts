@@ -1,4 +1,4 @@
-/** The relay's public side: HTTP servers on one or more addresses, and the health page. Links are the caller's. */
+/** The relay's public side: HTTP servers on one or more addresses. Links are the caller's. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
@@ -7,13 +7,13 @@ import { createSecureContext, createServer as createTlsServer, Server as TlsServ
 import { WstunError } from '../errors.ts';
 import { expectPlainReads } from '../memory/pieces.ts';
 import type { HostPort } from '../net/host-port.ts';
-import { createAdminServer } from './admin-server.ts';
 import { type ListenPlace, listen } from './listen.ts';
 import { DEFAULT_RELAY_LIMITS, type RelayLimits } from './relay-limits.ts';
-import { RequestRouter, type RequestRouterOptions, type RouterUpdate } from './request-router.ts';
+import { type FrontReadings, RequestRouter, type RequestRouterOptions, type RouterUpdate } from './request-router.ts';
 import { createUpgradeChoice, type UpgradeChoice } from './upgrade-choice.ts';
 
 export { DEFAULT_LINKS, type RelayLimits } from './relay-limits.ts';
+export type { FrontReadings } from './request-router.ts';
 
 /** Detects a peer that is gone. Later than the 45 s of silence of a link: some kernels give up 10 s after this. */
 const KEEP_ALIVE_MS = 60_000;
@@ -33,17 +33,15 @@ export interface RelayServerOptions extends RequestRouterOptions {
   readonly tls?: TlsPair;
   /** TLS without a certificate: no handshake succeeds before `setTls`. */
   readonly awaitsTls?: boolean;
-  /** Where the health page is; default: nowhere. */
-  readonly admin?: HostPort;
   readonly limits?: Partial<RelayLimits>;
 }
 
 export interface RelayServer {
   /** In the order of `listen`, with the ports that the system chose. */
   readonly addresses: readonly HostPort[];
-  readonly adminAddress: HostPort | undefined;
   /** How many more links it can accept. */
   readonly linksFree: number;
+  readonly front: FrontReadings;
   /** For new connections. @throws WstunError bad-certificate; the previous pair stays in use */
   setTls(pair: TlsPair): void;
   /** For new connections and requests. The decoy must be of the same kind. */
@@ -62,24 +60,19 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
   const limits = { ...DEFAULT_RELAY_LIMITS, ...options.limits };
   const router = new RequestRouter(options, limits);
   const servers = options.listen.map((place) => ({ place, server: createPublicServer(options, limits, router) }));
-  const admin = options.admin && { address: options.admin, server: createAdminServer() };
   const close = (): void => {
     for (const { server } of servers) stopListening(server);
     router.destroyAll();
-    admin?.server.close();
-    admin?.server.closeAllConnections();
   };
   const drain = (): void => {
     for (const { place, server } of servers) if ('fd' in place) stopListening(server);
-    admin?.server.close();
     router.drain(close);
   };
   try {
     const addresses: HostPort[] = [];
     // One after the other: `close` would not stop a server that does not listen yet.
     for (const { server, place } of servers) addresses.push(await listen(server, place, options.listen));
-    const adminAddress = admin && (await listen(admin.server, admin.address));
-    for (const { server } of [...servers, ...(admin ? [admin] : [])]) {
+    for (const { server } of servers) {
       server.on('error', ({ message }) => options.logger.error({ reason: message }, 'cannot accept connections'));
     }
     const setTls = (pair: TlsPair): void => {
@@ -88,9 +81,11 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
     };
     return {
       addresses,
-      adminAddress,
       get linksFree() {
         return router.linksFree;
+      },
+      get front() {
+        return router.readings;
       },
       setTls,
       update: (changed) => router.update(changed),

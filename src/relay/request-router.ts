@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { type Clock, systemClock } from '../clock.ts';
 import { decodeSegment, type HttpLinkKey } from '../crypto/ticket.ts';
+import type { Histogram } from '../observability/histogram.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Tally } from '../observability/tally.ts';
 import type { MessageLink } from '../transport/message-link.ts';
@@ -14,6 +15,7 @@ import { Draining, refuse } from './draining.ts';
 import { type Admitted, Gate, type GateDecision, type Refused, type Tickets, type UpgradeRequest } from './gate.ts';
 import { type FoundRequest, HttpLinks } from './http-links.ts';
 import { limitBody } from './late-body.ts';
+import { type LinkKind, OpenLinks } from './open-links.ts';
 import type { OtherNodes, PassedUpgrade } from './other-nodes.ts';
 import { PendingSockets, type Treatment } from './pending-sockets.ts';
 import { ClientAddresses, formatRemote } from './proxies/client-addresses.ts';
@@ -62,6 +64,8 @@ export interface RequestRouterOptions {
   readonly logger: Logger;
   /** Counts requests that become no links, by reason. */
   readonly refusals?: Tally;
+  /** Of checks of tickets. Default: they are not timed. */
+  readonly ticketTime?: Histogram | undefined;
   /** Those on the same port. Default: there are none. */
   readonly others?: OtherNodes | undefined;
   /** What limits by address and the limit on links have in common with other nodes. Default: there are none. */
@@ -76,6 +80,14 @@ export interface RouterUpdate extends Pick<RequestRouterOptions, 'decoy' | 'upst
   readonly trustProxy: TrustedProxies;
   /** As of RelayLimits. */
   readonly pendingPerSource: number;
+}
+
+/** What is open at the moment. */
+export interface FrontReadings {
+  readonly links: Readonly<Record<LinkKind, number>>;
+  readonly linksLimit: number;
+  /** Connections that are not links. */
+  readonly pending: number;
 }
 
 export class RequestRouter {
@@ -99,13 +111,8 @@ export class RequestRouter {
   private decoy: Decoy;
   private site: SiteUpstream | undefined;
   private perSource: number;
-  private links = 0;
+  private readonly links: OpenLinks;
   private lateChecks = 0;
-  /** One for all links: they are many, and most are idle. */
-  private readonly onLinkClosed = (): void => {
-    this.links -= 1;
-    this.options.sharedLoad?.setLinks(this.links);
-  };
 
   constructor(
     private readonly options: RequestRouterOptions,
@@ -113,6 +120,7 @@ export class RequestRouter {
   ) {
     const { tickets, path, settled, logger, clock = systemClock } = options;
     this.clock = clock;
+    this.links = new OpenLinks(options.sharedLoad);
     this.gate = new Gate(tickets, path);
     this.refusals = new RefusalLog(logger, path, options.refusals);
     this.decoy = options.decoy ?? notFoundDecoy;
@@ -155,7 +163,11 @@ export class RequestRouter {
   }
 
   get linksFree(): number {
-    return this.limits.links - this.links - (this.options.sharedLoad?.otherLinks ?? 0);
+    return this.limits.links - this.links.size - (this.options.sharedLoad?.otherLinks ?? 0);
+  }
+
+  get readings(): FrontReadings {
+    return { links: this.links.counts, linksLimit: this.limits.links, pending: this.pending.size };
   }
 
   /** Answers nothing that Node would answer on its own: see decoy.ts. */
@@ -218,7 +230,7 @@ export class RequestRouter {
     if (found !== undefined) return { take: (rest) => this.serveTaken(found, head, socket, rest) };
     if (this.nodeOf(head) !== undefined)
       return { take: (rest) => this.taken.serve(socket, head, rest, (...each) => void this.forward(...each)) };
-    const decision = this.gate.check(head, this.clock.wallTime(), this.linksFree <= 0);
+    const decision = this.check(head);
     const { admitted } = decision;
     if (admitted?.httpLink !== undefined) {
       const open = (request: IncomingMessage, response: ServerResponse) =>
@@ -431,18 +443,19 @@ export class RequestRouter {
   private openHttpLink(request: IncomingMessage, response: ServerResponse, admitted: Admitted): void {
     noteResponse(request, response);
     const onSourceEnd = this.countLink(request, admitted);
+    const onEnd = this.links.endOf(admitted);
     const link = this.httpLinks.open(request, response, admitted, this.remoteOf(request), () => {
       onSourceEnd?.();
-      this.onLinkClosed();
+      onEnd();
       this.draining.handleLinks(this.httpLinks.size);
     });
     this.options.onLink(link, admitted);
   }
 
   /** Returns what to call at its end, if anything. */
-  private countLink(request: IncomingMessage, { role, destination }: Admitted): (() => void) | undefined {
-    this.links += 1;
-    this.options.sharedLoad?.setLinks(this.links);
+  private countLink(request: IncomingMessage, admitted: Admitted): (() => void) | undefined {
+    const { role, destination } = admitted;
+    this.links.add(admitted);
     if (this.linksFree === 0) {
       this.options.logger.warn({ links: this.limits.links }, 'the relay is at its maximum number of links');
     }
@@ -458,8 +471,18 @@ export class RequestRouter {
   private decide(request: IncomingMessage): GateDecision {
     const known = this.decisions.get(request);
     if (known !== undefined) return known;
-    const decision = this.gate.check(request, this.clock.wallTime(), this.linksFree <= 0);
+    const decision = this.check(request);
     this.decisions.set(request, decision);
+    return decision;
+  }
+
+  /** If admitted, its ticket is used up. */
+  private check(request: UpgradeRequest): GateDecision {
+    const { ticketTime } = this.options;
+    const since = ticketTime === undefined ? 0 : this.clock.now();
+    const decision = this.gate.check(request, this.clock.wallTime(), this.linksFree <= 0);
+    if (decision.admitted !== undefined || decision.reason !== 'no-ticket')
+      ticketTime?.observe((this.clock.now() - since) / 1000);
     return decision;
   }
 
@@ -474,7 +497,7 @@ export class RequestRouter {
     this.release(request.socket);
     const onEnd = this.countLink(request, admitted);
     if (onEnd !== undefined) socket.once('close', onEnd);
-    socket.on('close', this.onLinkClosed);
+    socket.on('close', this.links.endOf(admitted));
     this.acceptor.accept(request, socket, head, undefined, remote).then(
       (link) => this.options.onLink(link, admitted),
       (error: unknown) => {

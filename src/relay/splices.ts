@@ -21,15 +21,15 @@ interface SplicedEnds {
 }
 
 export class Splices {
-  /** Who is on by them. */
-  readonly peers = new ForwardedPeers();
   private readonly pairs = new Map<string, Set<Pair>>();
   private checks: Timer | undefined;
 
-  /** `onIdle`: a pair was ended because nothing moved on it. */
   constructor(
+    /** A pair was ended because nothing moved on it. */
     private readonly onIdle: (exit: string) => void,
     private readonly clock: Clock = systemClock,
+    /** Who is on by them. */
+    readonly peers = new ForwardedPeers(),
   ) {}
 
   get exits(): Iterable<string> {

@@ -6,7 +6,7 @@ import { createIdentity } from '../../src/crypto/keys.ts';
 import { ReplayGuard } from '../../src/crypto/replay-guard.ts';
 import { TicketSealer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
-import { Tally } from '../../src/observability/tally.ts';
+import { RendezvousCounts } from '../../src/relay/rendezvous-counts.ts';
 import { loadKnownExits } from '../../src/state/known-exits.ts';
 import { openStateDir } from '../../src/state/state-dir.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -32,7 +32,7 @@ it('a relay accepts tickets for retired keys until they expire, and then rejects
     linksFree: () => 1,
     linksKept: () => 0,
     logger: silentLogger,
-    refusals: new Tally(),
+    counts: new RendezvousCounts(),
   });
   onTestFinished(() => core.close(0));
   core.admit(new Set());

@@ -2,6 +2,8 @@
  * `bin/wstun.js` as it is shipped: each command once. Most other tests of this folder start the same program from few
  * files (test/support/vitest/build-dist.ts), so a module that is missing from dist, or fails to load there, is found here.
  */
+import { readdir, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
@@ -56,6 +58,20 @@ it('bin/wstun.js is relay, exit and client, and each `wstun access` and `wstun k
   await command('access', 'remove', 'alice');
   expect(await command('access', 'list')).toMatch(/^default\nhome {2}\(exit\)$/);
   expect(await command('keys', 'rotate', '--yes')).toBe('default\nhome');
+});
+
+it('bin/wstun.js loads what writes metrics only with --admin', async () => {
+  const folder = join(dirname(wstunPath), '../dist/program');
+  const files = await readdir(folder);
+  const library = files.filter((name) => name.startsWith('prom-client'));
+  expect(library.length).toBe(1);
+  for (const name of files.filter((each) => each.endsWith('.js'))) {
+    const text = await readFile(join(folder, name), 'utf8');
+    expect(text, name).not.toMatch(/(?:from|import) ?"\.\/prom-client/);
+  }
+  const { process } = await startRelay({ args: ['--admin', '127.0.0.1:0'] });
+  const text = await runWell('curl', ['-sS', `http://${process.events[0]?.admin}/metrics`]);
+  expect(text).toContain('wstun_build_info{role="relay"');
 });
 
 it('bin/wstun.js client --tether serves the page that is shipped', async () => {

@@ -70,6 +70,12 @@ describe('wstun in one file', () => {
     await until(() => process.stderr.includes('WSTUN-E151'), 20_000);
   });
 
+  it('has what writes the metrics of --admin', async () => {
+    const { process } = await startRelay({ args: ['--admin', '127.0.0.1:0'] });
+    const text = await runWell('curl', ['-sS', `http://${process.events[0]?.admin}/metrics`]);
+    expect(text).toContain('wstun_build_info{role="relay"');
+  });
+
   it('says that a transparent proxy needs what only npm installs', async () => {
     const relay = await startRelay();
     const client = await wstun(['client', '--listen', '127.0.0.1:0', '--redirect', '7892', '--no-keep'], {

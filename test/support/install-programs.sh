@@ -70,6 +70,8 @@ needs=(
   mandoc:mandoc
   pebble:pebble
   nats-server:nats-server
+  promtool:prometheus
+  prometheus:prometheus
 )
 
 missing() {

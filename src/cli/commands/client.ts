@@ -1,6 +1,7 @@
 /** `wstun client`: its options, and what `--help` says. */
 import { Command } from 'commander';
 import {
+  adminOption,
   dnsListenOption,
   encryptionOption,
   linkAgeOption,
@@ -41,7 +42,8 @@ export function clientCommand(): Command {
       '--pac-direct <rule>',
       'host that the PAC file at the proxy’s port sends past the tunnel: name (with all below it), address or CIDR, :port; may be repeated (default: only loopback)',
       texts,
-    );
+    )
+    .addOption(adminOption());
   withForwards(command)
     .optionsGroup(SESSION_GROUP)
     .addOption(encryptionOption())

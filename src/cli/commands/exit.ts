@@ -1,6 +1,7 @@
 /** `wstun exit`: its options, and what `--help` says. */
 import { Command } from 'commander';
 import {
+  adminOption,
   dnsOption,
   onceOption,
   publicAddressOption,
@@ -24,6 +25,7 @@ export function exitCommand(): Command {
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
     .addOption(stateOption('exit'))
     .addOption(yesOption())
+    .addOption(adminOption())
     .optionsGroup('Targets and sessions:')
     .addOption(dnsOption())
     .addOption(publicAddressOption())

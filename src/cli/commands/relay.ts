@@ -2,6 +2,7 @@
 import { Command, Option } from 'commander';
 import {
   addClusterOptions,
+  adminOption,
   dnsOption,
   publicAddressOption,
   resumeWindowOption,
@@ -33,7 +34,7 @@ export function relayCommand(): Command {
       'another URL by which clients reach this relay, not written into invites; may be repeated',
       texts,
     )
-    .option('--admin <host:port>', 'address of the health page (GET /healthz)', parseHostPort)
+    .addOption(adminOption())
     .option('--workers <auto|n>', 'processes that share the work; auto: one for each core (default: 1)', parseWorkers)
     .optionsGroup('TLS:')
     .option('--tls-cert <file>', 'PEM certificate chain; without it, use a TLS reverse proxy in front')

@@ -8,7 +8,6 @@
 import { type Clock, systemClock } from '../../clock.ts';
 import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
-import type { Tally } from '../../observability/tally.ts';
 import type { OfferedStream, StreamAcceptor } from '../../tunnel/stream/stream.ts';
 import { DEFAULT_DIAL_SLOT_LIMITS, type DialSlotLimits, DialSlots } from '../dial-slots.ts';
 import { createDialer, type Dial } from '../dialer.ts';
@@ -21,6 +20,7 @@ import { Listeners } from '../listen/listeners.ts';
 import type { OwnEndpoints } from '../policy.ts';
 import type { Resolver } from '../resolver.ts';
 import type { Rule } from '../rules.ts';
+import { StreamCounts } from '../stream-counts.ts';
 import { dialFaultOf } from '../target-dial-faults.ts';
 import { TargetFinder } from '../target-finder.ts';
 import { Traffic, type TrafficOptions } from '../traffic.ts';
@@ -35,8 +35,6 @@ export interface ExitOptions extends TrafficOptions {
   /** Asked at every offer. */
   readonly ownEndpoints: () => OwnEndpoints;
   readonly logger: Logger;
-  /** Counts streams that are refused, by the names of their faults. */
-  readonly refusals?: Tally;
   readonly limits?: Partial<DialSlotLimits>;
   /** True while no new stream may begin. */
   readonly isOverloaded?: () => boolean;
@@ -58,7 +56,7 @@ interface ExitCounters {
   readonly open: number;
   /** Since the start. */
   readonly accepted: number;
-  readonly refused: Readonly<Partial<Record<WireFaultName, number>>>;
+  readonly refused: Readonly<Record<string, number>>;
 }
 
 export class Exit implements StreamAcceptor {
@@ -68,13 +66,15 @@ export class Exit implements StreamAcceptor {
   private readonly associations: Associations;
   private readonly listeners: Listeners;
   private readonly resolvers: ResolverStreams;
-  private readonly refused = new Map<WireFaultName, number>();
+  private readonly counts: StreamCounts;
 
   constructor(private readonly options: ExitOptions) {
     const { resolver, rulesFor, ownEndpoints, logger, dial = createDialer() } = options;
     const limits = { ...DEFAULT_DIAL_SLOT_LIMITS, ...options.limits };
     this.lookUps = new DialSlots(limits);
-    this.traffic = new Traffic(options);
+    const { counts = new StreamCounts() } = options;
+    this.counts = counts;
+    this.traffic = new Traffic({ ...options, counts });
     const finder = new TargetFinder({
       ...{ resolver, rulesFor, lookUps: this.lookUps },
       ownEndpoints: (transport) =>
@@ -83,7 +83,8 @@ export class Exit implements StreamAcceptor {
     const refuseIfOverloaded = () => this.refuseIfOverloaded();
     const clock = options.clock ?? systemClock;
     const shared = { finder, traffic: this.traffic, refuseIfOverloaded, logger };
-    this.streams = new TcpStreams({ ...shared, limits, dial });
+    this.streams = new TcpStreams({ ...shared, limits, dial, dialTimes: counts.dialTimes });
+    counts.pending = () => this.counters().pending;
     this.associations = new Associations({
       ...shared,
       waitMs: limits.waitMs,
@@ -114,7 +115,7 @@ export class Exit implements StreamAcceptor {
       pending: this.lookUps.taken + this.streams.pending,
       open: this.traffic.open,
       accepted: this.traffic.opened,
-      refused: Object.fromEntries(this.refused),
+      refused: this.counts.refused.counts,
     };
   }
 
@@ -155,8 +156,7 @@ export class Exit implements StreamAcceptor {
       this.options.logger.error({ peer }, 'a stream failed with an internal error; see the debug log');
     const detail = error instanceof WstunError ? error.detail : String(error);
     this.options.logger.debug({ peer, service, target, fault, detail }, 'stream refused');
-    this.options.refusals?.note(fault);
-    this.refused.set(fault, (this.refused.get(fault) ?? 0) + 1);
+    this.counts.refused.note(fault);
     offer.refuse(fault);
   }
 }

@@ -12,6 +12,7 @@ import { destinationOfAddress } from '../destinations.ts';
 import { type DialSlotLimits, DialSlots, WaitBudget, withSlot } from '../dial-slots.ts';
 import type { Dial } from '../dialer.ts';
 import { SpareSockets } from '../spare-sockets.ts';
+import type { DialTimes } from '../stream-counts.ts';
 import type { TargetFinder } from '../target-finder.ts';
 import type { Traffic } from '../traffic.ts';
 
@@ -20,6 +21,8 @@ interface TcpStreamsOptions {
   readonly traffic: Traffic;
   readonly limits: DialSlotLimits;
   readonly dial: Dial;
+  /** Undefined: they are not timed. */
+  readonly dialTimes?: DialTimes | undefined;
   /** @throws WstunError dial-busy */
   readonly refuseIfOverloaded: () => void;
   readonly logger: Logger;
@@ -56,12 +59,25 @@ export class TcpStreams {
     return await withSlot(this.dials, { peer, destinations, signal, waitBudget }, async (within) => {
       // Again: others may have taken what was free when the stream was offered.
       this.options.refuseIfOverloaded();
-      const socket = await this.options.dial(addresses, target.port, within, this.spares.of(peer));
+      const socket = await this.dial(addresses, target.port, within, peer);
       if (!within.aborted) return socket;
       socket.destroy();
       await closeOf(socket);
       throw new WstunError('dial-cancelled');
     });
+  }
+
+  private async dial(addresses: readonly IpBytes[], port: number, signal: AbortSignal, peer: string): Promise<Socket> {
+    const { dial, dialTimes } = this.options;
+    const dialling = dial(addresses, port, signal, this.spares.of(peer));
+    if (dialTimes === undefined) return await dialling;
+    const since = performance.now();
+    const observe = (outcome: keyof DialTimes) => dialTimes[outcome].observe((performance.now() - since) / 1000);
+    dialling.then(
+      () => observe('connected'),
+      () => observe('failed'),
+    );
+    return await dialling;
   }
 
   /** Until both socket and stream are closed. Never rejects. */

@@ -33,7 +33,8 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
   private closed: LinkCloseReason | undefined;
 
   constructor(
-    private readonly inner: MessageLink,
+    /** Over which it goes. */
+    readonly inner: MessageLink,
     private readonly ciphers: RecordCiphers | undefined,
   ) {
     this.maxMessageBytes = inner.maxMessageBytes - TAG_BYTES;

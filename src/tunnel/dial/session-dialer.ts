@@ -4,6 +4,7 @@ import type { Invite } from '../../crypto/invite.ts';
 import { preferredSuite } from '../../crypto/suite-choice.ts';
 import { importKeyPair } from '../../crypto/x25519.ts';
 import { type FaultName, WstunError } from '../../errors.ts';
+import type { Histogram } from '../../observability/histogram.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
@@ -95,6 +96,8 @@ export interface RelaySessionDialerOptions extends TicketDialerOptions {
   readonly browser?: PageDialer | undefined;
   /** Without those that are of all. */
   readonly routes?: Omit<RelayRoutesOptions, 'clock' | 'reach'> | undefined;
+  /** From an open link to the agreed keys. Default: it is not timed. */
+  readonly handshakeTime?: Histogram | undefined;
 }
 
 export class RelaySessionDialer implements SessionDialer {
@@ -124,7 +127,9 @@ export class RelaySessionDialer implements SessionDialer {
     };
     const secured: Secure = async (raw, signal) => {
       const route = dialer.routeOf(raw);
+      const since = clock.now();
       const link = await initiateSecureLink(raw, { ...handshake, rotationProof: dialer.rotationProofOf(raw) }, signal);
+      options.handshakeTime?.observe((clock.now() - since) / 1000);
       if (route !== undefined) this.routes.set(link, route);
       return link;
     };

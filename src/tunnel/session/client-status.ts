@@ -12,7 +12,7 @@ import type { ReconnectingSession } from './reconnecting-session.ts';
 /** More are only counted. */
 const MAX_STREAMS = 1_000;
 
-type TunnelState = 'connecting' | 'connected' | 'link-lost' | 'disconnected' | 'closing';
+export type TunnelState = 'connecting' | 'connected' | 'link-lost' | 'disconnected' | 'closing';
 
 export interface OpenStream extends Transferred {
   readonly target: Target;
@@ -48,6 +48,22 @@ export interface TunnelStatus {
   readonly outage: TunnelOutage | undefined;
 }
 
+/** What its metrics need beside what is counted. */
+export interface TunnelReadings {
+  readonly state: TunnelState;
+  /** Sessions that were established and are not over, with a link and without. */
+  readonly attached: number;
+  readonly detached: number;
+  /** Of each link. */
+  readonly carriers: readonly LinkRoute['carrier'][];
+  readonly streamCount: number;
+  readonly associations: number;
+  readonly roundTripMs: RoundTrip | undefined;
+  readonly transferred: Transferred;
+  readonly resumes: number;
+  readonly streamsLost: number;
+}
+
 /** What a client knows. */
 export interface TunnelParts {
   readonly clock: Clock;
@@ -77,6 +93,22 @@ export function tunnelStatus(parts: TunnelParts): TunnelStatus {
     associations: associationsOf(sessions),
     transferred: transferredBy(history, sessions),
     outage: state === 'connected' ? undefined : outageOf(parts),
+  };
+}
+
+export function tunnelReadings(parts: TunnelParts): TunnelReadings {
+  const { dialer, history, sessions, current } = parts;
+  const established = [...sessions].filter(({ wasEstablished, driver }) => wasEstablished && !driver.isOver);
+  const attached = established.filter(({ driver }) => driver.isAttached).length;
+  const links = [...sessions].flatMap(({ driver }) => driver.eachLink);
+  const { resumes, streamsLost } = history;
+  return {
+    ...{ state: stateOf(parts).state, attached, detached: established.length - attached, resumes, streamsLost },
+    carriers: links.map((link) => dialer.routeOf?.(link)?.carrier ?? 'websocket'),
+    streamCount: [...sessions].reduce((sum, { driver }) => sum + driver.streamCount, 0),
+    associations: associationsOf(sessions),
+    roundTripMs: current?.driver.quickestRoundTrip,
+    transferred: transferredBy(history, sessions),
   };
 }
 

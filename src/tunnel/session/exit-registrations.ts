@@ -5,6 +5,7 @@
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
+import type { Tally } from '../../observability/tally.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import type { RelayRoutes } from '../dial/relay-routes.ts';
 import type { TicketDialer } from '../dial/ticket-dialer.ts';
@@ -53,6 +54,8 @@ export interface RegistrationsOptions {
   readonly logger: Logger;
   /** Gives up when each relay has failed once or, after one registration stood, when none has for LASTING_MS. */
   readonly once?: boolean | undefined;
+  /** Counts attempts that failed and registrations that were lost, by the names of faults. */
+  readonly failures?: Tally | undefined;
   readonly clock?: Clock | undefined;
 }
 
@@ -192,7 +195,8 @@ export class ExitRegistrations {
   }
 
   private handleFailure(state: State, error: WstunError, nextAt: number): void {
-    const { handler } = this.options;
+    const { handler, failures } = this.options;
+    failures?.note(error.fault);
     Object.assign(state, { error, nextAt, sameAs: undefined });
     if (this.isStanding) return this.tellFailure(state);
     if (this.members.every((member) => member.state.nextAt === Number.POSITIVE_INFINITY) || this.givesUp()) {

@@ -8,13 +8,13 @@ import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../../mux/config.ts';
 import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
-import type { Tally } from '../../observability/tally.ts';
 import { encodeSessionAnswer, type SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { acceptSecureLink, type RetiredResponder } from '../dial/handshake.ts';
 import type { SecureLink } from '../dial/secure-link.ts';
 import { awaitRequest, type RequestEvents } from '../dial/session-exchange.ts';
 import type { StreamAcceptor } from '../stream/stream.ts';
+import { SessionCounts } from './session-counts.ts';
 import { SessionDriver, type SessionOptions, type SessionOwner } from './session-driver.ts';
 import type { PassedSession, SessionPlace, SessionPlaces } from './session-places.ts';
 
@@ -44,8 +44,8 @@ export interface ExitSessionsOptions {
   readonly mux?: Partial<Omit<MuxConfig, 'role'>>;
   readonly acceptor: StreamAcceptor;
   readonly logger: Logger;
-  /** Counts links and sessions that are refused, by the names of their faults. */
-  readonly refusals?: Tally;
+  /** Default: nobody reads them. */
+  readonly counts?: SessionCounts;
   /** Other processes that serve the sessions of this exit. Default: there are none. */
   readonly places?: SessionPlaces | undefined;
   /** All sessions of that peer must be in one process. Default: of none. */
@@ -66,7 +66,10 @@ export interface ServedSession {
   readonly peer: string;
   /** By the clock, ms. */
   readonly since: number;
-  readonly driver: Pick<SessionDriver, 'remote' | 'linkCount' | 'streamCount' | 'transferred'>;
+  readonly driver: Pick<
+    SessionDriver,
+    'remote' | 'isAttached' | 'eachLink' | 'linkCount' | 'streamCount' | 'transferred'
+  >;
 }
 
 class SessionEntry implements SessionOwner {
@@ -119,10 +122,12 @@ export class ExitSessions implements EntryOwner {
   /** Shared by all sessions: a copy for each would cost a kilobyte. */
   private shared: SessionOptions;
   private readonly clock: Clock;
+  private readonly tallied: SessionCounts;
   private closing = false;
 
   constructor(private readonly options: ExitSessionsOptions) {
     this.clock = options.clock ?? systemClock;
+    this.tallied = options.counts ?? new SessionCounts();
     const { mux, acceptor, logger, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = options;
     this.shared = {
       mux: { ...DEFAULT_MUX_CONFIG, ...mux, role: 'exit' },
@@ -152,6 +157,8 @@ export class ExitSessions implements EntryOwner {
     if (this.closing) return link.abort();
     const { keys, peerOf, retired = [] } = this.options;
     this.pendingLinks.add(link);
+    const { handshakeTime } = this.tallied;
+    const since = handshakeTime === undefined ? 0 : this.clock.now();
     acceptSecureLink(
       link,
       {
@@ -165,10 +172,12 @@ export class ExitSessions implements EntryOwner {
         },
       },
       {
-        onSecured: (secured, peer, sessionKey) =>
+        onSecured: (secured, peer, sessionKey) => {
+          handshakeTime?.observe((this.clock.now() - since) / 1000);
           this.awaitRequest(link, { link: secured, peer }, (request) =>
             this.answer({ link: secured, peer, sessionKey }, request),
-          ),
+          );
+        },
         onRetired: (secured, peer) =>
           this.awaitRequest(link, { link: secured, peer }, () => this.reject({ link: secured, peer }, 'keys-rotated')),
         onFailed: (error) => this.handleFailed(link, error, admitted),
@@ -193,7 +202,7 @@ export class ExitSessions implements EntryOwner {
 
   private handleFailed(link: MessageLink, { fault }: WstunError, peer: string | undefined): void {
     this.pendingLinks.delete(link);
-    this.options.refusals?.note(fault);
+    this.tallied.refused.note(fault);
     this.options.logger.info({ remote: link.remote, peer, fault }, 'a session could not be opened');
   }
 
@@ -276,6 +285,7 @@ export class ExitSessions implements EntryOwner {
     const entry = new SessionEntry(name, peer, this.shared, this);
     this.sessions.set(name, entry);
     this.counts.set(peer, this.countOf(peer) + 1);
+    this.tallied.started += 1;
     this.options.logger.info({ peer, remote: link.remote }, 'session started');
     this.attach(entry, link, 0);
   }
@@ -285,6 +295,7 @@ export class ExitSessions implements EntryOwner {
     if (entry === undefined || entry.driver.isOver) return this.reject(known, 'session-unknown');
     // A request that was delayed, or of an aborted attempt, must not end a session that works.
     if (!entry.driver.fits(received)) return this.reject(known, 'session-gap');
+    if (!entry.driver.isAttached) this.tallied.resumed += 1;
     this.logResumed(entry, link.remote);
     this.attach(entry, link, received);
   }
@@ -328,7 +339,7 @@ export class ExitSessions implements EntryOwner {
   }
 
   private reject({ link, peer }: PeerLink, fault: WireFaultName): void {
-    this.options.refusals?.note(fault);
+    this.tallied.refused.note(fault);
     this.options.logger.info({ peer, remote: link.remote, fault }, 'a session was rejected');
     link.send([encodeSessionAnswer({ fault })]);
     link.close();
@@ -348,6 +359,7 @@ export class ExitSessions implements EntryOwner {
     const { name, peer, driver, since } = entry;
     this.sessions.delete(name);
     this.options.places?.handleOver(name);
+    this.tallied.noteEnd(fault, driver.transferred);
     this.removeDetached(entry);
     const left = this.countOf(peer) - 1;
     if (left > 0) this.counts.set(peer, left);

@@ -11,6 +11,7 @@ import { type FaultName, type WireFaultName, WstunError } from '../../errors.ts'
 import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../../mux/config.ts';
 import type { ResumeConfig } from '../../mux/links/resume-config.ts';
 import type { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
+import type { Histogram } from '../../observability/histogram.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { SESSION_ID_BYTES, type SessionRequest } from '../../protocol/session-request.ts';
 import type { SessionDialer, SessionLink, Way } from '../dial/session-dialer.ts';
@@ -61,6 +62,8 @@ export interface ReconnectingSessionOptions {
   readonly patience?: StallPatience | undefined;
   /** While the link is not by the preferred connector, that is tried each time this has passed; default 30 s. */
   readonly tryBetterMs?: number | undefined;
+  /** Of attempts that got a link. Default: they are not timed. */
+  readonly dialTime?: Histogram | undefined;
   /** What follows from a failed attempt. */
   decide(error: WstunError): FailureDecision;
 }
@@ -389,7 +392,9 @@ export class ReconnectingSession {
     this.search = { kind: 'dialing', abort, why };
     try {
       const dialer = better ?? this.options.dialer;
-      this.use(await dialer.dial(() => this.request(abort), abort.signal, undefined, this.relays.place));
+      const link = await dialer.dial(() => this.request(abort), abort.signal, undefined, this.relays.place);
+      this.options.dialTime?.observe((this.clock.now() - since) / 1000);
+      this.use(link);
       this.lastFault = undefined;
       return 0;
     } catch (cause) {

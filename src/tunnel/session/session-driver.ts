@@ -243,6 +243,11 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     return this.links.length;
   }
 
+  /** The oldest first. */
+  get eachLink(): readonly MessageLink[] {
+    return this.links.map(({ link }) => link);
+  }
+
   /**
    * The way of each link that is likely to stay: neither end wants to be without it, and it is not as old as
    * `maxAgeMs`.

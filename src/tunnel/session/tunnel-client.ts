@@ -17,8 +17,15 @@ import type {
   TunnelListener,
 } from '../stream/services.ts';
 import type { StreamOpener, Target, TunnelStream } from '../stream/stream.ts';
+import { ClientCounts } from './client-counts.ts';
 import { ClientHistory } from './client-history.ts';
-import { type TunnelStatus, tunnelStatus } from './client-status.ts';
+import {
+  type TunnelParts,
+  type TunnelReadings,
+  type TunnelStatus,
+  tunnelReadings,
+  tunnelStatus,
+} from './client-status.ts';
 import type { LinkCount } from './extra-links.ts';
 import { ReconnectingSession, type ReconnectingSessionEvents, type ReconnectReason } from './reconnecting-session.ts';
 import type { SessionDriver } from './session-driver.ts';
@@ -62,6 +69,8 @@ export interface ClientOptions {
   /** As of OutageOptions. */
   readonly once?: boolean;
   readonly removalFinalMs?: number;
+  /** Default: nobody reads them. */
+  readonly counts?: ClientCounts;
   readonly clock?: Clock;
 }
 
@@ -95,6 +104,7 @@ export class TunnelClient implements StreamOpener, SessionServices {
   /** The last attempt found no exit: streams only wait while another attempt is under way. */
   private exitAbsent = false;
   private readonly history: ClientHistory;
+  readonly counts: ClientCounts;
 
   constructor(
     private readonly dialer: SessionDialer,
@@ -104,6 +114,7 @@ export class TunnelClient implements StreamOpener, SessionServices {
   ) {
     this.clock = options.clock ?? systemClock;
     this.history = new ClientHistory(this.clock.now());
+    this.counts = options.counts ?? new ClientCounts();
     this.limits = new LinkLimits(options.linkUse);
     this.outage = new Outage({ ...options, backoff: this.backoff });
   }
@@ -117,8 +128,15 @@ export class TunnelClient implements StreamOpener, SessionServices {
   }
 
   async open(target: Target, signal: AbortSignal): Promise<TunnelStream> {
-    const session = this.usable ?? (await this.awaitSession(signal));
-    return session.open(target, signal);
+    try {
+      const session = this.usable ?? (await this.awaitSession(signal));
+      const stream = await session.open(target, signal);
+      this.counts.streamsOpened += 1;
+      return stream;
+    } catch (error) {
+      this.counts.noteRefused(error);
+      throw error;
+    }
   }
 
   async openResolver(signal: AbortSignal): Promise<TunnelStream> {
@@ -191,8 +209,17 @@ export class TunnelClient implements StreamOpener, SessionServices {
 
   /** What it is at the moment. */
   status(): TunnelStatus {
+    return tunnelStatus(this.parts);
+  }
+
+  /** The same for its metrics. */
+  readings(): TunnelReadings {
+    return tunnelReadings(this.parts);
+  }
+
+  private get parts(): TunnelParts {
     const { clock, dialer, history, sessions, current, connectedBefore: wasConnected, lost } = this;
-    return tunnelStatus({ clock, dialer, history, sessions, current, wasConnected, lostAt: lost?.at });
+    return { clock, dialer, history, sessions, current, wasConnected, lostAt: lost?.at };
   }
 
   // ── one session ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -211,6 +238,7 @@ export class TunnelClient implements StreamOpener, SessionServices {
           logger: this.logger,
           clock: this.clock,
           decide: (error) => this.decide(error, this.current === session),
+          dialTime: this.counts.dialTime,
         },
         this.eventsOf(() => session, resolve),
       );
@@ -231,6 +259,7 @@ export class TunnelClient implements StreamOpener, SessionServices {
       onEstablished: () => this.handleEstablished(session()),
       onLinkLost: () => {
         isLinkLost = true;
+        this.counts.linksLost += 1;
         if (isCurrent()) this.observer.onLinkLost?.({ streams: session().driver.streamCount });
       },
       onResumed: (awayMs) => {
@@ -246,6 +275,7 @@ export class TunnelClient implements StreamOpener, SessionServices {
         if (isCurrent()) this.observer.onStalled?.({ ...info, streams: session().driver.streamCount });
       },
       onFailed: (error, waitMs) => {
+        this.counts.linkFailures.note(error.fault);
         if (!isCurrent()) return;
         this.noteAbsence(error);
         this.history.handleFailed(error, waitMs, this.clock.now());
@@ -260,6 +290,7 @@ export class TunnelClient implements StreamOpener, SessionServices {
       },
       onEnd: (error, isFinalAttempt) => {
         this.sessions.delete(session());
+        if (session().wasEstablished) this.counts.sessionsEnded.note(error.fault);
         const { transferred, streamsAborted } = session().driver;
         this.history.handleSessionOver(transferred, this.stopping.signal.aborted ? 0 : streamsAborted);
         if (isCurrent()) return resolve(this.handleEnd(session(), error, isFinalAttempt));
@@ -271,6 +302,7 @@ export class TunnelClient implements StreamOpener, SessionServices {
 
   private handleEstablished(session: ReconnectingSession): void {
     this.exitAbsent = false;
+    this.counts.sessionsStarted += 1;
     this.outage.handleEstablished();
     this.history.handleConnected(true, this.clock.now());
     const { lost } = this;
