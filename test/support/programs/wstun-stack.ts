@@ -33,8 +33,8 @@ export interface RelayOptions {
   readonly within?: readonly string[];
 }
 
-/** All relays of the tests are of so many workers: WSTUN_TEST_WORKERS=2 npx vitest run test/e2e/access.test.ts */
-const WORKERS = process.env.WSTUN_TEST_WORKERS;
+/** All relays of the tests are of so many workers: WSTUN_RELAY_WORKERS=2 npx vitest run test/e2e/access.test.ts */
+const WORKERS = process.env.WSTUN_RELAY_WORKERS;
 
 export async function startRelay(options: RelayOptions = {}): Promise<RunningRelay> {
   const state = options.state ?? (await tempDir());
