@@ -1,8 +1,15 @@
 /** What makes a process one of several nodes of a relay. In one process there is none of it. */
+import type { MetricsSource } from '../observability/metric.ts';
 import type { OtherNodes } from '../relay/other-nodes.ts';
 import type { Rendezvous } from '../relay/rendezvous.ts';
 import type { SharedLoad } from '../relay/shared-load.ts';
 import type { SessionPlaces } from '../tunnel/session/session-places.ts';
+
+/** For another process, which shows the metrics of all. */
+export interface Measured extends MetricsSource {
+  /** As of AdminPages. */
+  whyNotReady(): string | undefined;
+}
 
 export interface RelayNode {
   readonly rendezvous: Rendezvous;
@@ -14,6 +21,10 @@ export interface RelayNode {
   readonly instance?: string | undefined;
   /** Nodes on that port. */
   readonly count: number;
+  /** Of the process that has started it: no client may reach them through the exit. */
+  readonly ownPorts?: readonly number[] | undefined;
+  /** Takes what the relay measures of itself. Default: nothing is measured for others. */
+  readonly onMeasured?: ((measured: Measured) => void) | undefined;
   /** What the gate asks of nodes on that port. */
   readonly others?: OtherNodes | undefined;
 }

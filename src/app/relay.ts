@@ -12,7 +12,6 @@ import { TrustedProxies } from '../relay/proxies/trusted-proxies.ts';
 import { DEFAULT_RELAY_LIMITS } from '../relay/relay-limits.ts';
 import {
   DEFAULT_LINKS,
-  type RelayLimits,
   type RelayServer,
   type RelayServerOptions,
   startRelayServer,
@@ -29,11 +28,12 @@ import { openStateDir, type StateDir } from '../state/state-dir.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
 import type { Pin } from '../transport/connection/tls-pin.ts';
 import { AcmeCertificate, type AcmeOptions } from './acme.ts';
-import { type Admin, openAdmin } from './admin.ts';
+import { type Admin, OwnMetrics, openAdmin } from './admin.ts';
 import type { RelayCluster } from './cluster.ts';
 import type { ClusterPlace } from './cluster-place.ts';
 import type { DialOptions } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
+import { frontLimits } from './front-limits.ts';
 import { type PeerOptions, relayIssuer } from './invites.ts';
 import { DRAIN_MS, PLACES, requireShapes } from './options.ts';
 import { reachableHost, whenListening } from './own-address.ts';
@@ -65,9 +65,6 @@ const INSTANCE_BYTES = 16;
 
 /** Of a relay's links: so many are kept for new sessions, and a session gets no second one of them. */
 const SPARE_SHARE = 1 / 4;
-
-/** Connections of one address beyond an equal share that a node may have: five deviations of 64 by chance in two. */
-const MORE_PER_SOURCE = 20;
 
 export interface RelayOptions extends DialOptions {
   /** The directory of its keys and its access list: made if it is missing, and of this relay alone. */
@@ -303,6 +300,7 @@ class RunningRelay {
   private certificate: RelayCertificate | undefined;
   private readonly counts: RelayCounts;
   private admin: Admin | undefined;
+  private measured: OwnMetrics | undefined;
   private notReady: string | undefined = 'starting';
   private readonly instance: string;
   private readonly report = new ServingReport();
@@ -324,7 +322,7 @@ class RunningRelay {
     this.resumeWindowMs = resumeWindowMs;
     this.instance = options.node?.instance ?? randomBytes(INSTANCE_BYTES).toString('hex');
     this.acme = acme && new AcmeCertificate(acme, files.serving.directory, logger);
-    this.counts = new RelayCounts(options.admin !== undefined);
+    this.counts = new RelayCounts(options.admin !== undefined || options.node?.onMeasured !== undefined);
     this.router = this.createRouter();
   }
 
@@ -375,6 +373,7 @@ class RunningRelay {
     this.server?.close();
     await this.files.close();
     this.admin?.close();
+    this.measured?.close();
   }
 
   private status(listen: readonly string[]): ServingStatus {
@@ -529,10 +528,15 @@ class RunningRelay {
   }
 
   private async openAdmin(): Promise<void> {
-    const { admin, logger } = this.options;
-    if (admin === undefined) return;
+    const { admin, node, logger } = this.options;
     const whyNotReady = () => this.notReady ?? (this.awaitsTls ? 'there is no TLS certificate yet' : undefined);
-    this.admin = await openAdmin(admin, { role: 'relay', sources: [this.metrics()], whyNotReady, logger });
+    const facts = { role: 'relay', sources: [this.metrics()], whyNotReady } as const;
+    if (node?.onMeasured !== undefined) {
+      const own = new OwnMetrics(facts);
+      this.measured = own;
+      node.onMeasured({ collect: () => own.collect(), whyNotReady });
+    }
+    if (admin !== undefined) this.admin = await openAdmin(admin, { ...facts, logger });
   }
 
   /** It listens, and knows all keys. */
@@ -555,29 +559,12 @@ class RunningRelay {
   private ownPorts(): number[] {
     const { server, publicUrl } = this;
     const addresses = [...(server?.addresses ?? []), ...(this.admin ? [this.admin.address] : [])];
-    return [...addresses.map(({ port }) => port), ...(publicUrl?.urls ?? []).map(portOf)];
+    const ofParent = this.options.node?.ownPorts ?? [];
+    return [...addresses.map(({ port }) => port), ...(publicUrl?.urls ?? []).map(portOf), ...ofParent];
   }
 }
 
 function joined(workers: Rendezvous | undefined, machines: Rendezvous | undefined): Rendezvous | undefined {
   if (workers === undefined || machines === undefined) return workers ?? machines;
   return new LayeredRendezvous(workers, machines);
-}
-
-/** The option goes before the file. Connections that are not links are spread over the nodes; links are counted. */
-function frontLimits(
-  { links, pending, visitors, pending_per_address }: ProcessLimits,
-  { maxPendingPerAddress }: RelayUpdate,
-  node: RelayNode | undefined,
-): Partial<RelayLimits> {
-  const { pendingSockets, pendingPerSource, visitors: usualVisitors } = DEFAULT_RELAY_LIMITS;
-  const share = (limit: number, more = 0) => (node === undefined ? limit : Math.ceil(limit / node.count) + more);
-  const perSource = maxPendingPerAddress ?? pending_per_address ?? pendingPerSource;
-  return {
-    ...(links !== undefined && { links }),
-    pendingSockets: share(pending ?? pendingSockets),
-    visitors: share(visitors ?? usualVisitors),
-    // Chance spreads those of one address less evenly.
-    pendingPerSource: perSource === 0 ? 0 : share(perSource, MORE_PER_SOURCE),
-  };
 }

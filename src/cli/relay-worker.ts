@@ -1,7 +1,7 @@
 /** A worker process of `wstun relay --workers`: a relay beside others, which its parent process starts and ends. */
 import type { Socket } from 'node:net';
 import { startNode } from '../app/relay.ts';
-import type { RelayNode } from '../app/relay-node.ts';
+import type { Measured, RelayNode } from '../app/relay-node.ts';
 import { WstunError } from '../errors.ts';
 import { SharedLoad } from '../relay/shared-load.ts';
 import type { Envelope } from '../workers/messages.ts';
@@ -31,19 +31,31 @@ export async function runWorker(start: WorkerStart, options: RelayCommand, settl
 }
 
 async function serve(start: WorkerStart, options: RelayCommand, output: Output, settled: Settled): Promise<void> {
-  const { id, instance, count, directory, passed } = start;
+  const { id, instance, count, directory, passed, adminPort } = start;
   const load = new SharedLoad();
+  let measured: Measured | undefined;
+  const reports: Readonly<Record<string, () => unknown>> = {
+    status: () => relay.status(),
+    metrics: () => measured?.collect(),
+    readiness: () => measured?.whyNotReady() ?? '',
+  };
   const closed = { by: (_graceMs: number): void => process.exit(0), reload: (): void => {} };
   const node = new WorkerNode({
     ...{ id, directory, logger: output.logger },
     post: (envelope, socket) => post(envelope, socket),
     onClose: (graceMs) => closed.by(graceMs),
     onReload: () => closed.reload(),
-    report: async (of) => (of === 'status' ? relay.status() : undefined),
+    report: async (of) => reports[of]?.(),
   });
   process.on('message', (envelope: Envelope, socket?: Socket) => node.receive(envelope, socket));
   await node.start();
-  const relayNode: RelayNode = { rendezvous: node, places: node, others: node, load, instance, count };
+  const onMeasured = (given: Measured): void => {
+    measured = given;
+  };
+  const relayNode: RelayNode = {
+    ...{ rendezvous: node, places: node, others: node, load, instance, count },
+    ...(adminPort !== undefined && { onMeasured, ownPorts: [adminPort] }),
+  };
   const { admin: _ofTheParent, ...relayOptions } = relayOptionsOf(options, passed);
   const relay = await startNode({ ...relayOptions, logger: output.logger }, relayNode);
   node.shareLoad(load);

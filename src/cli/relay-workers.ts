@@ -2,7 +2,9 @@
 import { serveControl } from '../app/control.ts';
 import { DRAIN_MS } from '../app/options.ts';
 import type { ServingStatus } from '../app/status.ts';
+import { type AdminOfWorkers, openAdminOfWorkers } from '../app/workers-admin.ts';
 import { mergeStatus } from '../app/workers-status.ts';
+import { formatHostPort } from '../net/host-port.ts';
 import { WorkerProcesses } from '../workers/processes.ts';
 import type { Settled } from './config/settle.ts';
 import { followHangups } from './hangups.ts';
@@ -25,19 +27,30 @@ export async function runWorkers(
 ): Promise<NodeJS.Signals> {
   for (const warning of settled.warnings) output.logger.warn({}, warning);
   let isReady = false;
+  const admin = options.admin && (await openAdminOfWorkers(options.admin, { reports: askAll, logger: output.logger }));
   const workers = new WorkerProcesses({
     ...{ count, passed: passedSockets(process.env, process.pid), logger: output.logger },
-    onChange: (worker, state) => {
+    adminPort: admin?.address.port,
+    onChange: (worker, state, id) => {
+      if (state === 'died') admin?.handleEnd(id);
       if (isReady) output.event({ event: 'worker', worker, state });
     },
   });
+  function askAll(...parameters: Parameters<WorkerProcesses['reports']>): ReturnType<WorkerProcesses['reports']> {
+    return workers.reports(...parameters);
+  }
   const signalled = firstSignal(() => workers.close(0), output);
-  const facts = (await workers.start()) as RelayFacts;
+  const facts = await startAll(workers, admin);
   followHangups(() => workers.reload());
   showReady(facts, options, output);
   isReady = true;
-  const report = async (): Promise<ServingStatus> =>
-    mergeStatus(facts.listen, (await workers.reports('status', REPORT_MS)) as readonly ServingStatus[]);
+  const report = async (): Promise<ServingStatus> => {
+    const said = await workers.reports('status', REPORT_MS);
+    return mergeStatus(
+      facts.listen,
+      said.map((each) => each.report as ServingStatus),
+    );
+  };
   const control = serveControl({ role: 'relay', state: facts.state, logger: output.logger, status: report });
   const latest = new LatestStatus(await report(), report);
   const screen = new ServingScreen(latest, { output, readsEnter: false });
@@ -48,8 +61,19 @@ export async function runWorkers(
   latest.stop();
   screen.showClosing();
   await workers.close(DRAIN_MS);
+  admin?.close();
   await control.close();
   return signal;
+}
+
+async function startAll(workers: WorkerProcesses, admin: AdminOfWorkers | undefined): Promise<RelayFacts> {
+  try {
+    const facts = (await workers.start()) as RelayFacts;
+    return { ...facts, admin: admin && formatHostPort(admin.address) };
+  } catch (error) {
+    admin?.close();
+    throw error;
+  }
 }
 
 /** What the workers said last: a terminal asks too often to ask them each time. */

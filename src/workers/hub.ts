@@ -92,9 +92,14 @@ export class Hub {
   }
 
   /** What each worker says of itself; without those that do not answer in time. */
-  async reports(of: string, limitMs: number): Promise<readonly unknown[]> {
-    const asked = [...this.workers.values()].map(({ channel }) => channel.ask('report', { of }, limitMs));
-    return (await Promise.all(asked)).filter((report) => report !== undefined);
+  async reports(
+    of: string,
+    limitMs: number,
+  ): Promise<readonly { readonly worker: WorkerId; readonly report: unknown }[]> {
+    const asked = [...this.workers.values()].map(async ({ id: worker, channel }) => {
+      return { worker, report: await channel.ask('report', { of }, limitMs) };
+    });
+    return (await Promise.all(asked)).filter(({ report }) => report !== undefined);
   }
 
   close(): void {

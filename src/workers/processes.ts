@@ -25,9 +25,11 @@ const KILL_MS = 5_000;
 export interface WorkerProcessesOptions {
   readonly count: number;
   /** Worker number so and so serves, or has died. */
-  readonly onChange: (worker: number, state: 'serving' | 'died') => void;
+  readonly onChange: (worker: number, state: 'serving' | 'died', id: WorkerId) => void;
   /** Listening sockets of this process, for workers to use. */
   readonly passed: readonly { readonly fd: number; readonly name: string }[];
+  /** As of WorkerStart. */
+  readonly adminPort?: number | undefined;
   readonly logger: Logger;
   readonly clock?: Clock;
 }
@@ -62,7 +64,7 @@ export class WorkerProcesses {
         this.ready.add(worker);
         this.hasServed = true;
         this.onReady(worker, ready);
-        options.onChange(Number.parseInt(worker.slice(0, 2), 16), 'serving');
+        options.onChange(Number.parseInt(worker.slice(0, 2), 16), 'serving', worker);
       },
     });
     const blank = {
@@ -98,7 +100,7 @@ export class WorkerProcesses {
   }
 
   /** As of Hub. */
-  reports(of: string, limitMs: number): Promise<readonly unknown[]> {
+  reports(of: string, limitMs: number): ReturnType<Hub['reports']> {
     return this.hub.reports(of, limitMs);
   }
 
@@ -142,9 +144,9 @@ export class WorkerProcesses {
     slot.id = hex(slot.number) + hex(slot.generation);
     slot.startedAt = this.clock.now();
     const { id } = slot;
-    const { count, passed } = this.options;
+    const { count, passed, adminPort } = this.options;
     const worker = cluster.fork(
-      startEnvironment({ id, instance: this.instance, count, directory: this.directory, passed }),
+      startEnvironment({ id, instance: this.instance, count, directory: this.directory, passed, adminPort }),
     );
     slot.worker = worker;
     const dropInFlight = followConnections(worker);
@@ -175,7 +177,7 @@ export class WorkerProcesses {
       if (this.slots.every(({ worker }) => worker === undefined)) this.onEmpty();
       return;
     }
-    this.options.onChange(slot.number, 'died');
+    this.options.onChange(slot.number, 'died', id);
     const isSoon = this.clock.now() - slot.startedAt < SOON_MS;
     const waitMs = isSoon ? slot.pauseMs : 0;
     slot.pauseMs = isSoon ? Math.min(2 * slot.pauseMs, LONGEST_PAUSE_MS) : FIRST_PAUSE_MS;

@@ -10,6 +10,8 @@ export interface WorkerStart {
   readonly count: number;
   /** Of their sockets. */
   readonly directory: string;
+  /** Metrics are shown by the process that started it, at that port; missing: nowhere. */
+  readonly adminPort?: number | undefined;
   /** Listening sockets of the process that started it. */
   readonly passed: readonly { readonly fd: number; readonly name: string }[];
 }

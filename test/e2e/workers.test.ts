@@ -167,6 +167,31 @@ describe('a relay of two workers', () => {
     await until(() => workers.every((pid) => !readdirSync('/proc').includes(String(pid))));
   });
 
+  it('the metrics of two workers are shown together, and what was counted stays when one dies', {
+    timeout: 120_000,
+  }, async () => {
+    const target = await tcpServer(echo);
+    const relay = await startTwoWorkers(['--admin', '127.0.0.1:0']);
+    const ready = relay.process.events.find(({ event }) => event === 'ready');
+    const read = async (page: string): Promise<string> => (await fetch(`http://${ready?.admin}/${page}`)).text();
+    const secret = await invite(relay, 'alice', ALLOW);
+    const clients = await Promise.all([0, 1, 2, 3].map(() => startClient(secret)));
+    for (const client of clients) await expectEcho(client, target);
+    const sumOf = (text: string, name: string) =>
+      [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].reduce(
+        (sum, [, value]) => sum + Number(value),
+        0,
+      );
+    expect(sumOf(await read('metrics'), 'wstun_sessions')).toBe(4);
+    const opened = sumOf(await read('metrics'), 'wstun_streams_opened_total');
+    expect(opened).toBe(4);
+    killOne(relay);
+    await until(() => relay.process.events.some(({ state }) => state === 'died'));
+    expect(sumOf(await read('metrics'), 'wstun_streams_opened_total')).toBeGreaterThanOrEqual(opened);
+    await until(() => relay.process.events.some(({ state }) => state === 'serving'));
+    expect([await read('healthz'), await read('readyz')]).toEqual(['ok\n', 'ready\n']);
+  });
+
   it('a relay of two workers that cannot start says why, once, and leaves no process', async () => {
     const taken = await tcpServer(echo);
     const { code, stderr } = await wstun(['relay', ...TWO, '--listen', `127.0.0.1:${taken}`, '--state', 'x'], {
