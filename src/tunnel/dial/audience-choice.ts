@@ -5,22 +5,22 @@
  */
 import { audienceOf } from '../../crypto/ticket.ts';
 
-/** Between two attempts with the other audience on one way: they would double the requests of whoever is rejected. */
+/** Between two attempts more on one way: they would double the requests of whoever is rejected. */
 const TRY_OTHER_MS = 60_000;
 
 export class AudienceChoice {
   private readonly audiences = new Map<string, bigint>();
-  /** By the URL that is dialled: the one whose audience has opened a link there. */
-  private readonly opened = new Map<string, string>();
-  /** By way: when the other audience was tried last. The oldest first. */
+  /** By the URL that is dialled: the one whose audience the next ticket there has. Default: its own. */
+  private readonly next = new Map<string, string>();
+  /** By way: when the other audience was tried at once. The oldest first. */
   private readonly triedAt = new Map<string, number>();
 
   /** @param first the invite's first URL */
   constructor(private readonly first: string) {}
 
-  /** The URL whose audience the tickets to `relay` have. */
+  /** The URL whose audience the tickets to `relay` have: what has opened there, or the two in turn. */
   urlFor(relay: string): string {
-    return this.opened.get(relay) ?? relay;
+    return this.next.get(relay) ?? relay;
   }
 
   audienceOf(url: string): bigint {
@@ -32,22 +32,24 @@ export class AudienceChoice {
   }
 
   /**
-   * What answers at `relay` has opened no link and has proved nothing. The URL whose audience is worth one attempt
-   * more; undefined: there is none, or it was tried a moment ago.
+   * What answers at `relay` has opened no link to a ticket with the audience of `url`, and has proved nothing. The URL
+   * whose audience is to be tried at once; undefined: there is no other, or only the next dial tries it.
    * @param way by which `relay` was asked: what answers there may be something else than on another way
    */
-  otherFor(relay: string, way: string, now: number): string | undefined {
+  handleRejected(relay: string, url: string, way: string, now: number): string | undefined {
     if (this.audienceOf(relay) === this.audienceOf(this.first)) return undefined;
+    const other = url === relay ? this.first : relay;
+    this.next.set(relay, other);
     this.forgetBefore(now - TRY_OTHER_MS);
     const key = `${relay} ${way}`;
     if (this.triedAt.has(key)) return undefined;
     this.triedAt.set(key, now);
-    return this.urlFor(relay) === relay ? this.first : relay;
+    return other;
   }
 
   /** A ticket with the audience of `url` has opened a link at `relay`. */
-  noteOpened(relay: string, url: string): void {
-    this.opened.set(relay, url);
+  handleOpened(relay: string, url: string): void {
+    this.next.set(relay, url);
   }
 
   private forgetBefore(time: number): void {

@@ -131,10 +131,10 @@ function faultIn(error: unknown): FaultName | undefined {
   return error instanceof WstunError ? error.fault : undefined;
 }
 
-/** A relay that a page is to ask, and the URL of the one that the ticket is for, where that may be another. */
+/** A relay that a page is to ask, and the URL of the one that the ticket is for: mostly the same. */
 interface PageTicket {
   readonly relay: string;
-  readonly audience?: string;
+  readonly audience: string;
 }
 
 export class TetherConnector implements Connector {
@@ -186,14 +186,16 @@ export class TetherConnector implements Connector {
     signal: AbortSignal,
     purpose: LinkPurpose,
   ): Promise<MessageLink> {
-    try {
-      return await this.dialOnce(pages, signal, purpose, { relay });
-    } catch (error) {
-      const isRefused = REFUSED_BY_PAGE.has(faultIn(error));
-      // This URL may be a second name of the invite's first relay.
-      const audience = isRefused ? this.dialer.otherAudienceFor(relay, 'page') : undefined;
-      if (audience === undefined) throw error;
-      return await this.dialOnce(pages, signal, purpose, { relay, audience });
+    let audience = this.dialer.audienceAt(relay);
+    for (;;) {
+      try {
+        return await this.dialOnce(pages, signal, purpose, { relay, audience });
+      } catch (error) {
+        const isRefused = REFUSED_BY_PAGE.has(faultIn(error));
+        const other = isRefused ? this.dialer.handleRejected(relay, audience, 'page') : undefined;
+        if (other === undefined) throw error;
+        audience = other;
+      }
     }
   }
 
@@ -219,8 +221,8 @@ export class TetherConnector implements Connector {
     const link = await pages.dial((skewMs) => make(skewMs, 'websocket').url.href, signal, makeHttp);
     const dialled = made.get(link.asked);
     if (dialled === undefined) return link;
-    const { rotationProof, audience: opened } = dialled;
-    this.dialer.noteOpened(relay, opened);
+    const { rotationProof } = dialled;
+    this.dialer.handleOpened(relay, audience);
     return this.dialer.remember(link, { rotationProof, route: { relay, carrier: 'page' } });
   }
 

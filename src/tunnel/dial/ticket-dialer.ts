@@ -36,8 +36,6 @@ export type TicketScope = Pick<TicketFields, 'role' | 'destination'> & { readonl
 /** A relay's URL with a ticket in it: a secret for two minutes. */
 export interface TicketUrl {
   readonly url: URL;
-  /** The URL of the relay that it is for: mostly that of `url`. */
-  readonly audience: string;
   readonly rotationProof: Buffer;
   /** What the `ETag` of an answer to this URL proves, if it proves anything. */
   readonly provenFault: (etag: string, detail: string) => WstunError | undefined;
@@ -144,23 +142,28 @@ export class TicketDialer {
     return describeThrough(proxy, new URL(relay), this.reach);
   }
 
+  /** The URL of the relay for which the next ticket to `relay` is: mostly the same. */
+  audienceAt(relay: string): string {
+    return this.audiences.urlFor(relay);
+  }
+
   /**
    * @param now milliseconds since 1970, by a clock that may be better than ours; nothing proves it
-   * @param audience the URL of the relay that the ticket is for
+   * @param audience of `audienceAt`, or of `handleRejected`
    */
-  ticketUrl(relay: string, scope: TicketScope, now = this.time(), audience = this.audiences.urlFor(relay)): TicketUrl {
+  ticketUrl(relay: string, scope: TicketScope, now = this.time(), audience = this.audienceAt(relay)): TicketUrl {
     const latest = this.clock.wallTime() + this.provenCorrection + MAX_UNVOUCHED_LEAD_MS;
     return this.seal(relay, audience, scope, Math.min(now, latest));
   }
 
   /** As of AudienceChoice, where what carries links says itself that something has answered without a link. */
-  otherAudienceFor(relay: string, way: string): string | undefined {
-    return this.audiences.otherFor(relay, way, this.clock.now());
+  handleRejected(relay: string, audience: string, way: string): string | undefined {
+    return this.audiences.handleRejected(relay, audience, way, this.clock.now());
   }
 
   /** A link has opened at `relay` with a ticket of `ticketUrl`. */
-  noteOpened(relay: string, audience: string): void {
-    this.audiences.noteOpened(relay, audience);
+  handleOpened(relay: string, audience: string): void {
+    this.audiences.handleOpened(relay, audience);
   }
 
   /** How the link was opened. */
@@ -171,14 +174,16 @@ export class TicketDialer {
 
   /** @throws WstunError as DialLink, or what the relay has proved */
   async dial(relay: string, scope: TicketScope, options: TicketDialOptions): Promise<MessageLink> {
-    const audience = this.audiences.urlFor(relay);
-    try {
-      return await this.dialFor(audience, relay, scope, options);
-    } catch (error) {
-      const way = options.route === undefined ? '' : keyOf(options.route);
-      const other = mayBeMisdirected(error) ? this.otherAudienceFor(relay, way) : undefined;
-      if (other === undefined) throw error;
-      return await this.dialFor(other, relay, scope, options);
+    const way = options.route === undefined ? '' : keyOf(options.route);
+    let audience = this.audienceAt(relay);
+    for (;;) {
+      try {
+        return await this.dialFor(audience, relay, scope, options);
+      } catch (error) {
+        const other = mayBeMisdirected(error) ? this.handleRejected(relay, audience, way) : undefined;
+        if (other === undefined) throw error;
+        audience = other;
+      }
     }
   }
 
@@ -207,7 +212,7 @@ export class TicketDialer {
       );
       const proxy = route?.proxy?.name;
       const taken = { relay, carrier: carrier.name, ...(proxy !== undefined && { proxy }) };
-      this.audiences.noteOpened(relay, audience);
+      this.audiences.handleOpened(relay, audience);
       return this.remember(link, { rotationProof, route: taken });
     };
     try {
@@ -248,7 +253,7 @@ export class TicketDialer {
         ? new ClockOff(detail, time, this.clock.wallTime())
         : new WstunError(reason, detail);
     };
-    return { url, audience, rotationProof: this.sealer.rotationProof(ticket), provenFault, httpLinkKey };
+    return { url, rotationProof: this.sealer.rotationProof(ticket), provenFault, httpLinkKey };
   }
 
   /** A refusal that our clock may have caused, where the `Date` that says so must not be used. */
