@@ -41,6 +41,9 @@ const LATE_NOTE_MS = 50;
 /** As many as are sought at once (peer-clock-search.ts). */
 const MAX_LATE_CHECKS = 256;
 
+/** Of tickets: they are the same whenever they come. */
+const FINAL: ReadonlySet<Refused['reason']> = new Set(['replayed', 'forged', 'misdirected']);
+
 export interface RequestRouterOptions {
   readonly tickets: Tickets;
   /** Only requests below this path (`parsePathPrefix`) become links; default: below any. */
@@ -280,7 +283,7 @@ export class RequestRouter {
 
   private noteRejected(head: RequestHead, socket: Socket, refused: Refused): void {
     const ticket = this.gate.ticketIn(head);
-    if (ticket !== undefined) this.suspects.add(ticket, refused.reason === 'replayed' || refused.reason === 'forged');
+    if (ticket !== undefined) this.suspects.add(ticket, FINAL.has(refused.reason));
     const { address } = this.addresses.ofRequest(socket, head.headers);
     const note = (): void => this.refusals.note(refused, address, this.clock.now());
     if (refused.peer === undefined) note();

@@ -8,7 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { decodeInvite } from '../../src/crypto/invite.ts';
-import { type TicketFields, TicketSealer } from '../../src/crypto/ticket.ts';
+import { audienceOf, type TicketFields, TicketSealer } from '../../src/crypto/ticket.ts';
 import { startNginx } from '../support/programs/nginx.ts';
 import { freePort, startServer } from '../support/programs/programs.ts';
 import { startRelay } from '../support/programs/wstun-stack.ts';
@@ -120,7 +120,8 @@ it('times tell neither used nor random tickets from unknown pages', {
   timeout: 600_000,
 }, async () => {
   const nginx = await startNginx();
-  const relay = await startRelay({ args: ['--decoy', `http://127.0.0.1:${nginx.port}`] });
+  const args = ['--decoy', `http://127.0.0.1:${nginx.port}`, '--own-url', 'wss://relay.example'];
+  const relay = await startRelay({ args });
   const forwarder = await startForwarder(nginx.port);
   const { peer, relayGateKey } = decodeInvite(relay.invite ?? '');
   const sealer = new TicketSealer(peer, relayGateKey);
@@ -159,6 +160,12 @@ it('times tell neither used nor random tickets from unknown pages', {
   if (process.env.FIGURES !== undefined) {
     // Not hidden: docs/security.md says so.
     await compare('forged tickets, and pages', at(relay.port, forged), at(relay.port, altered));
+    const foreign = (): string => sealer.seal(FIELDS, Date.now(), audienceOf('wss://elsewhere.example'));
+    await compare(
+      'tickets for another relay, and pages',
+      at(relay.port, foreign),
+      at(relay.port, () => foreign().slice(1)),
+    );
     await compare(
       'a page of the relay, and of the forwarder',
       at(relay.port, () => fixed),
