@@ -6,6 +6,7 @@ import { type ControlHandler, ControlLink } from '../../transport/control-link.t
 import {
   announcements,
   type ControlMessage,
+  ELSEWHERE_FEATURE,
   INSTANCE_FEATURE,
   OCCUPIED_FEATURE,
   SEEN_FEATURE,
@@ -20,7 +21,8 @@ import { Backoff, ExponentialDelays, type RetryDelays } from '../reconnect/backo
 import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
 import { Outage } from '../reconnect/outage.ts';
 import type { Route } from '../routes/route.ts';
-import type { CallAnswers } from './call-answers.ts';
+import { type CallAnswers, ELSEWHERE_LIMIT_MS } from './call-answers.ts';
+import type { OtherRelays } from './other-relays.ts';
 
 /** A relay may not send them. */
 const FROM_EXITS: ReadonlySet<ControlMessage['type']> = new Set(['bearers', 'unreached']);
@@ -29,7 +31,7 @@ const FROM_EXITS: ReadonlySet<ControlMessage['type']> = new Set(['bearers', 'unr
 const ANNOUNCE_MS = 1_000;
 
 /** In the ticket for a control link: what this version understands beyond the first. */
-const FEATURES = TAKEN_FEATURE | SEEN_FEATURE | OCCUPIED_FEATURE;
+const FEATURES = TAKEN_FEATURE | SEEN_FEATURE | OCCUPIED_FEATURE | ELSEWHERE_FEATURE;
 
 /**
  * At a relay that cannot say whether an exit of the name is connected, an exit that was replaced replaces the other
@@ -75,6 +77,8 @@ export interface RegistrationOptions {
   readonly dialer: Dialer;
   readonly handler: RegistrationHandler;
   readonly answers: CallAnswers;
+  /** Where it may be called to. */
+  readonly others: OtherRelays;
   /** For an exit with several URLs: who has the place that the link lost at that time by the clock, or did not get. */
   readonly holderOf?: ((lostAt: number) => PlaceHolder) | undefined;
   /** Default: directly. */
@@ -318,8 +322,8 @@ export class ExitRegistration {
     return end;
   }
 
-  private attempt(scope: TicketScope, mask?: 'zero') {
-    const { dialer, relay } = this.options;
+  private attempt(scope: TicketScope, mask?: 'zero', relay = this.options.relay) {
+    const { dialer } = this.options;
     return (route: Route, options: AttemptOptions): Promise<MessageLink> =>
       dialer.dial(relay, scope, { ...options, route, ...(mask !== undefined && { mask }) });
   }
@@ -351,7 +355,7 @@ export class ExitRegistration {
             if (dialer.rotationProofOf(link)?.toString('hex') !== message.proof) return false;
             fault = new WstunError('keys-rotated');
           }
-          if (message.type === 'call') this.answer(message.token);
+          if (message.type === 'call') void this.answer(message);
           this.handleInfo(message);
           return !FROM_EXITS.has(message.type);
         },
@@ -392,12 +396,19 @@ export class ExitRegistration {
     this.outage.handleEstablished();
   }
 
-  /** At the relay that asked: no other has the client. */
-  private answer(token: string): void {
-    const { answers, relay } = this.options;
+  /** At the relay that has the client: the one that asked, unless it names another one. */
+  private async answer({ token, relay: named }: Extract<ControlMessage, { type: 'call' }>): Promise<void> {
+    const { answers, others, relay: own } = this.options;
+    const isElsewhere = named !== undefined && named !== own;
+    const relay = isElsewhere ? others.permit(named, this.clock.now()) : own;
+    const refuse = () => this.control?.send({ type: 'unreached', token });
+    if (relay === undefined) return refuse();
     // By the route of the control link: a token is good once, so that a second attempt could not use it.
-    const attempt = this.attempt({ role: 'exit', destination: token }, 'zero');
+    const attempt = this.attempt({ role: 'exit', destination: token }, 'zero', relay);
     const dial = async (signal: AbortSignal) => (await this.routes.dialAlike(relay, attempt, signal)).link;
-    void answers.answer(dial, this.stopping.signal);
+    const { signal } = this.stopping;
+    const limit = isElsewhere ? [ELSEWHERE_LIMIT_MS] : [];
+    const isAnswered = await answers.answer(dial, signal, ...limit);
+    if (isElsewhere && !isAnswered) refuse();
   }
 }

@@ -11,7 +11,13 @@ import type { RelayRoutes } from '../dial/relay-routes.ts';
 import type { TicketDialer } from '../dial/ticket-dialer.ts';
 import { LASTING_MS } from '../reconnect/outage.ts';
 import { CallAnswers } from './call-answers.ts';
-import { ExitRegistration, type PlaceHolder, type RegistrationHandler } from './exit-registration.ts';
+import {
+  ExitRegistration,
+  type PlaceHolder,
+  type RegistrationHandler,
+  type RegistrationOptions,
+} from './exit-registration.ts';
+import { OtherRelays } from './other-relays.ts';
 import { RelayNames } from './relay-names.ts';
 
 /** The relay ends the older of two links. Where it has not done that for so long, ms, this exit ends one. */
@@ -96,7 +102,8 @@ export class ExitRegistrations {
     this.clock = clock;
     this.names = new RelayNames(relays.length);
     const answers = new CallAnswers({ onLink: (link) => handler.handleLink(link), logger, clock });
-    this.members = relays.map((relay, at) => this.createMember({ at, relay, isTold: false, nextAt: 0 }, answers));
+    const parts = { answers, others: new OtherRelays(relays) };
+    this.members = relays.map((relay, at) => this.createMember({ at, relay, isTold: false, nextAt: 0 }, parts));
   }
 
   /** In the order of the invite. */
@@ -126,11 +133,11 @@ export class ExitRegistrations {
     for (const { registration } of this.members) registration.reconnectNow();
   }
 
-  private createMember(state: State, answers: CallAnswers): Member {
+  private createMember(state: State, parts: Pick<RegistrationOptions, 'answers' | 'others'>): Member {
     const { dialerOf, routesOf, relays } = this.options;
     const { relay } = state;
     const registration = new ExitRegistration({
-      ...{ relay, answers, clock: this.clock },
+      ...{ relay, ...parts, clock: this.clock },
       dialer: dialerOf(relay),
       handler: this.createHandler(state),
       ...(relays.length > 1 && { holderOf: (lostAt: number) => this.holderOf(state, lostAt) }),

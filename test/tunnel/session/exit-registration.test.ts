@@ -8,6 +8,7 @@ import { startRelayServer } from '../../../src/relay/relay-server.ts';
 import {
   type ControlMessage,
   decodeControl,
+  ELSEWHERE_FEATURE,
   encodeControl,
   INSTANCE_FEATURE,
   WHEN_FREE_FEATURE,
@@ -17,6 +18,7 @@ import { RelayRoutes } from '../../../src/tunnel/dial/relay-routes.ts';
 import { TicketDialer } from '../../../src/tunnel/dial/ticket-dialer.ts';
 import { CallAnswers } from '../../../src/tunnel/session/call-answers.ts';
 import { ExitRegistration } from '../../../src/tunnel/session/exit-registration.ts';
+import { OtherRelays } from '../../../src/tunnel/session/other-relays.ts';
 import { faultOfPromise } from '../../support/faults.ts';
 import { LinkRecorder } from '../../support/links/link-recorder.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
@@ -87,7 +89,8 @@ function setUp(options = {}) {
   // One attempt a dial: what a test says about failures holds for each.
   const routes = new RelayRoutes({ clock, transport: 'websocket' });
   const answers = new CallAnswers({ onLink: (link) => void links.push(link), logger: silentLogger, clock });
-  const given = { relay: 'a', dialer: relays, handler, answers, routes, clock };
+  const others = new OtherRelays(['ws://b.example']);
+  const given = { relay: 'a', dialer: relays, handler, answers, others, routes, clock };
   const registration = new ExitRegistration({ ...given, ...options });
   onTestFinished(() => {
     registration.close();
@@ -95,6 +98,53 @@ function setUp(options = {}) {
   });
   return { clock, until, relays, log, links, handler, registration };
 }
+
+describe('calls to another relay', () => {
+  async function called(url: string, fault?: WstunError) {
+    const all = setUp();
+    const run = all.registration.run();
+    await all.until(() => all.relays.links.length === 1);
+    if (fault !== undefined) all.relays.faults.push(fault);
+    all.relays.say(0, { type: 'call', token: TOKEN, relay: url });
+    const refusals = () => all.relays.said(0).filter((message) => message?.type === 'unreached');
+    await all.until(() => all.links.length > 0 || refusals().length > 0);
+    all.registration.close();
+    await run;
+    return { dials: all.relays.dials.slice(1), refusals: refusals(), links: all.links.length, all };
+  }
+
+  it('an exit says that it can be called to another relay, and answers there', async () => {
+    const { dials, refusals, links, all } = await called('ws://b.example');
+    expect((all.relays.features[0] ?? 0) & ELSEWHERE_FEATURE).not.toBe(0);
+    expect([dials, refusals, links]).toEqual([[`ws://b.example exit ${TOKEN}`], [], 1]);
+  });
+
+  it('an exit that gets no link to another relay, or may not go there, says so', async () => {
+    const refusal = { type: 'unreached', token: TOKEN };
+    const unreachable = await called('ws://b.example', new WstunError('relay-unreachable'));
+    expect([unreachable.refusals, unreachable.links]).toEqual([[refusal], 0]);
+    const inside = await called('ws://10.0.0.1/admin');
+    expect([inside.dials, inside.refusals]).toEqual([[], [refusal]]);
+  });
+
+  it('an exit that hears nothing of another relay says so while the client is still held', async () => {
+    const { until, relays, registration, clock } = setUp();
+    const run = registration.run();
+    await until(() => relays.links.length === 1);
+    relays.hold();
+    relays.say(0, { type: 'call', token: TOKEN, relay: 'wss://c.example' });
+    const start = clock.now();
+    // A dialer ends with its signal; this one does not, and is released.
+    await until(() => relays.dials.length === 2);
+    await clock.advance(3_000);
+    relays.faults.push(new WstunError('dial-cancelled'));
+    relays.release();
+    await until(() => relays.said(0).some((message) => message?.type === 'unreached'));
+    expect(clock.now() - start).toBeLessThan(4_000);
+    registration.close();
+    await run;
+  });
+});
 
 describe('ExitRegistration', () => {
   it('ExitRegistration announces its list at first and at each change, and reports once that it is registered', async () => {
