@@ -2,7 +2,7 @@
 import { ClusterAccess } from '../cluster/cluster-access.ts';
 import { usageIn } from '../cluster/cluster-usage.ts';
 import { accessBucket, exitsBucket, keyOfName, usageBucket } from '../cluster/names.ts';
-import { snapshotOf } from '../cluster/snapshot.ts';
+import { snapshotOf, whenConnected } from '../cluster/waits.ts';
 import type { ListenRule } from '../exit/listen/listen-rules.ts';
 import type { Rule } from '../exit/rules.ts';
 import { silentLogger } from '../observability/logger.ts';
@@ -26,9 +26,14 @@ export interface OpenClusterAccess {
 export async function openClusterAccess(place: ClusterPlace): Promise<OpenClusterAccess> {
   const bus = await openBus(place, 'wstun access', silentLogger);
   const name = nameOf(place);
+  await whenConnected(bus).catch(async (error: unknown) => {
+    await bus.close();
+    throw error;
+  });
   const access = new ClusterAccess(bus.bucket(accessBucket(name)), {
     place: placeText(name),
     parsers: RULE_PARSERS,
+    faultNow: () => bus.state.fault,
   });
   const list: AccessStore<Rule, ListenRule> = {
     place: access.place,

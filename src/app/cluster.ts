@@ -7,6 +7,7 @@ import { withLimit } from '../async/abortable.ts';
 import { systemClock } from '../clock.ts';
 import type { Bus } from '../cluster/bus.ts';
 import { ClusterAccess } from '../cluster/cluster-access.ts';
+import { ClusterNodes } from '../cluster/cluster-nodes.ts';
 import { ClusterRendezvous, type DialledRelay } from '../cluster/cluster-rendezvous.ts';
 import { ClusterUsage, USAGE_MAX_AGE_MS } from '../cluster/cluster-usage.ts';
 import { ExitKeys } from '../cluster/exit-keys.ts';
@@ -16,8 +17,9 @@ import { accessBucket, exitsBucket, statusSubject, ticketsBucket, usageBucket } 
 import { openNatsBus } from '../cluster/nats-bus.ts';
 import { parseNatsUrls, requireClusterName } from '../cluster/nats-urls.ts';
 import { loadOrCreateRelayId } from '../cluster/relay-id.ts';
-import { CLAIM_MAX_AGE_MS, claimTicket } from '../cluster/ticket-claims.ts';
+import { CLAIM_MAX_AGE_MS } from '../cluster/ticket-claims.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
+import { audienceOf } from '../crypto/ticket.ts';
 import { WstunError } from '../errors.ts';
 import type { ListenRule } from '../exit/listen/listen-rules.ts';
 import type { Rule } from '../exit/rules.ts';
@@ -86,14 +88,17 @@ export interface ClusterMember {
 export class RelayCluster implements SharedState {
   readonly list: ClusterAccess<Rule, ListenRule>;
   readonly rendezvous: ClusterRendezvous;
+  readonly others: ClusterNodes;
   private readonly relays: KnownRelays;
   private readonly keys: ExitKeys;
   private own: ClusterRelay;
   private member: ClusterMember | undefined;
+  /** Of the URL that is this relay's alone. */
+  private audience: bigint | undefined;
 
   constructor(private readonly parts: Parts) {
     const { bus, name, node, url = '', kept, keptText, logger } = parts;
-    this.own = { node, url, pins: [], urls: [] };
+    this.own = { node, url, pins: [] };
     const own = () => this.own;
     this.list = new ClusterAccess(bus.bucket(accessBucket(name)), {
       place: placeText(name),
@@ -101,7 +106,11 @@ export class RelayCluster implements SharedState {
       kept: keptText,
       keep: (text) => kept.keep(text),
     });
-    this.relays = new KnownRelays(bus, name, own);
+    this.relays = new KnownRelays(bus, name, own, (shared) =>
+      logger.error({ url: shared }, 'another relay of the cluster has the same URL: give each its own --cluster-url'),
+    );
+    const tickets = bus.bucket(ticketsBucket(name), { maxAgeMs: CLAIM_MAX_AGE_MS, inMemory: true });
+    this.others = new ClusterNodes(tickets, (audience) => this.isOurs(audience));
     this.keys = new ExitKeys(bus.bucket(exitsBucket(name)), (exit, list) => this.handleKeys(exit, list), logger);
     const dialAs = (exit: string, relay: DialledRelay, token: string) => this.dialAs(exit, relay, token);
     this.rendezvous = new ClusterRendezvous({ bus, cluster: name, own, keys: this.keys, dialAs, logger });
@@ -127,22 +136,16 @@ export class RelayCluster implements SharedState {
     });
   }
 
-  /** The relay listens. @param urls of its invites @param pins of its TLS key, for invites */
-  begin(urls: readonly string[], pins: readonly string[]): void {
-    this.own = { ...this.own, url: this.parts.url ?? urls[0] ?? '', urls, pins };
+  /** The relay listens. @param url the first of its invites @param pins of its TLS key, for invites */
+  begin(url: string, pins: readonly string[]): void {
+    this.own = { ...this.own, url: this.parts.url ?? url, pins };
+    this.audience = audienceOf(this.own.url);
     this.relays.begin();
   }
 
   /** The access list has changed. */
   handleAccess(): void {
     this.keys.repeat();
-  }
-
-  /** False: another relay has opened a link with this ticket, or may have. @param fingerprint hex */
-  async claim(fingerprint: string): Promise<boolean> {
-    const { bus, name } = this.parts;
-    const bucket = bus.bucket(ticketsBucket(name), { maxAgeMs: CLAIM_MAX_AGE_MS, inMemory: true });
-    return (await claimTicket(bucket, fingerprint)) === 'claimed';
   }
 
   get status(): ClusterStatus {
@@ -154,7 +157,7 @@ export class RelayCluster implements SharedState {
       ...(connectedSince !== undefined && { connectedSince }),
       ...(awaySince !== undefined && { awaySince }),
       ...(server !== undefined && { server }),
-      ...(fault && { fault }),
+      ...(fault && { fault: { code: fault.code, message: fault.message } }),
       relays: 1 + this.relays.others.length,
     };
   }
@@ -167,6 +170,11 @@ export class RelayCluster implements SharedState {
   async close(): Promise<void> {
     await this.parts.bus.close();
     await this.parts.kept.close();
+  }
+
+  /** Other URLs may lead to other relays, too: with `--cluster-url` that is what the first `--url` is for. */
+  private isOurs(audience: bigint): boolean {
+    return audience === this.audience && !this.relays.isShared(this.own.url);
   }
 
   /** Only of exits that may register. */

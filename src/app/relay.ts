@@ -339,7 +339,7 @@ class RunningRelay {
     const { url, urls, source, fault } = await this.settleUrl(addresses);
     // A pin that invites have accepts any name.
     const nameIsWrong = this.tls && this.pins.length === 0 ? nameFault(this.tls, urls) : undefined;
-    cluster?.begin(urls, this.pins);
+    cluster?.begin(url, this.pins);
     const isAlone = this.options.exit !== false && cluster === undefined;
     const isNew = isAlone && (await serving.file.readText()) === undefined;
     const firstInvite = isNew ? await this.invite('default') : undefined;
@@ -485,7 +485,8 @@ class RunningRelay {
       ...(path !== undefined && { path }),
       ...this.options.site,
       ...(this.acme && { challenges: this.acme.challenges }),
-      ...(node && { others: node.others, sharedLoad: node.load }),
+      others: node?.others ?? this.files.cluster?.others,
+      ...(node && { sharedLoad: node.load }),
       limits: frontLimits(this.files.serving.limits, this.options, node),
     };
   }

@@ -1,6 +1,7 @@
 /** A status as text for a terminal of 80 columns. Pure. */
 import type {
   ClientStatus,
+  ClusterStatus,
   ForwardStatus,
   PeerStatus,
   RelayStatus,
@@ -109,7 +110,7 @@ function streamRow({ target, openedAt, sent, received }: StreamStatus, now: numb
 }
 
 function servingLines(status: ServingStatus, now: number): readonly string[] {
-  const { role, listen = [], peers, peerCount, exits, refusals } = status;
+  const { role, listen = [], peers, peerCount, exits, cluster, refusals } = status;
   const shown = peers.slice(0, MAX_PEERS);
   const left = peerCount - shown.length;
   const refused = Object.entries(refusals).map(([reason, times]) => `${reason} ${times}`);
@@ -117,6 +118,7 @@ function servingLines(status: ServingStatus, now: number): readonly string[] {
     `wstun ${role} (process ${status.pid}, ${status.version}), running for ${duration(now - status.startedAt)}`,
     ...(listen.length > 0 ? folded('listens', listen.join(', ')) : []),
     ...registrationRows(status, now),
+    ...(cluster === undefined ? [] : clusterRows(cluster, now)),
     ...exits.map(({ name, since }, at) => row(at === 0 ? 'exits' : '', `${name} for ${duration(now - since)}`)),
     ...(refused.length > 0 ? folded('refused', refused.join(', ')) : []),
     row('on', counted(peerCount, 'client')),
@@ -126,6 +128,14 @@ function servingLines(status: ServingStatus, now: number): readonly string[] {
 }
 
 /** A line a relay. Where the exit is registered nowhere, there is a reason, too. */
+function clusterRows({ name, connectedSince, awaySince, server, fault, relays }: ClusterStatus, now: number) {
+  const how =
+    connectedSince === undefined
+      ? `away for ${duration(now - (awaySince ?? now))}`
+      : `${counted(relays, 'relay')}, connected for ${duration(now - connectedSince)}, by ${server ?? ''}`;
+  return [row('cluster', `${name}, ${how}`), ...(fault ? folded('why', fault.message) : [])];
+}
+
 function registrationRows({ relay, relays }: ServingStatus, now: number): readonly string[] {
   if (relay === undefined) return [];
   if (relays === undefined) return [row('relay', registrationText(relay, now)), ...reasonRows(relay)];

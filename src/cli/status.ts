@@ -2,12 +2,13 @@
 import { type Control, statusIn } from '../app/control.ts';
 import type { Status } from '../app/status.ts';
 import { WstunError } from '../errors.ts';
+import type { ClusterTexts } from './access-place.ts';
 import { printLine } from './output.ts';
 import { asked, openRunning, type RunningOptions } from './running.ts';
 import { statusText } from './status-text.ts';
 import { wholeScreen } from './terminal/whole-screen.ts';
 
-interface StatusCommand extends RunningOptions {
+interface StatusCommand extends RunningOptions, ClusterTexts {
   readonly json?: boolean;
   readonly watch?: boolean;
 }
@@ -17,6 +18,10 @@ const FOR_RATES_MS = 1_000;
 const WATCH_MS = 1_000;
 
 export async function showStatus(options: StatusCommand): Promise<void> {
+  if (options.cluster !== undefined) {
+    const { showClusterStatus } = await import('./cluster-status.ts');
+    return await showClusterStatus(options);
+  }
   const running = await openRunning(options);
   try {
     await askAll(running);

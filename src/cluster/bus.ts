@@ -3,6 +3,7 @@
  * Only `nats-bus.ts` knows NATS. Nothing here keeps anything from working while the bus is away: requests then end at
  * once, and who watches a bucket still has what it held.
  */
+import type { WstunError } from '../errors.ts';
 
 /** Milliseconds are those of the calendar, since 1970. */
 export interface BusState {
@@ -12,8 +13,8 @@ export interface BusState {
   readonly awaySince: number | undefined;
   /** `HOST:PORT` of the server that is used. */
   readonly server: string | undefined;
-  /** Why it is away, or why a part of it does not work: its code, and a sentence without secrets. */
-  readonly fault: { readonly code: string; readonly message: string } | undefined;
+  /** Why it is away, or why a part of it does not work. */
+  readonly fault: WstunError | undefined;
 }
 
 /** What comes by a subject. */
@@ -57,6 +58,8 @@ export interface BucketHandler {
 
 /** The methods that return promises reject with WstunError cluster-away where the bus does not do it in time. */
 export interface Bucket {
+  /** Whether it can be asked at once. What is asked of it otherwise waits for some seconds. */
+  readonly isOpen: boolean;
   /** For as long as the bus is open. At most one for each bucket. */
   watch(handler: BucketHandler): void;
   get(key: string): Promise<BucketValue | undefined>;

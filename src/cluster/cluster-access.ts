@@ -36,6 +36,8 @@ export interface ClusterAccessOptions<R, L> {
   readonly parsers: RuleParsers<R, L>;
   /** What the relay kept of the list last, as text. Default: nothing. */
   readonly kept?: string | undefined;
+  /** Why the cluster gives no answer, if that is known. */
+  readonly faultNow?: () => WstunError | undefined;
   /** To keep the list. Never rejects. */
   readonly keep?: (text: string) => void;
   readonly clock?: Clock;
@@ -276,7 +278,7 @@ export class ClusterAccess<R, L> implements AccessSource<R, L>, BucketHandler {
     const wait = new AbortableWait<void>({
       clock: this.clock,
       limitMs: READ_MS,
-      onExpired: () => wait.reject(new WstunError('cluster-away', `${this.place} gives no answer`)),
+      onExpired: () => wait.reject(this.options.faultNow?.() ?? new WstunError('cluster-away', this.place)),
       onSettled: () => this.waiting.delete(wait),
     });
     this.waiting.add(wait);

@@ -170,7 +170,7 @@ function encode(call: RemoteCall): Uint8Array {
 function decode(data: Uint8Array): RemoteCall | undefined {
   try {
     const said = JSON.parse(Buffer.from(data).toString('utf8')) as Record<string, unknown>;
-    const { node, url, pins } = relayIn({ ...said, urls: [] });
+    const { node, url, pins } = relayIn(said);
     return TOKEN.test(String(said.token)) ? { node, url, pins, token: String(said.token) } : undefined;
   } catch {
     return undefined;

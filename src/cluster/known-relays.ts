@@ -9,8 +9,8 @@ const BEAT_MS = 5_000;
 const SILENT_MS = 16_000;
 /** More than a cluster has: whoever may publish there could invent any number. */
 const MAX_RELAYS = 256;
-/** URLs and pins of one relay: as many as an invite has. */
-const MAX_LISTED = 8;
+/** Of one relay: as many as an invite has. */
+const MAX_PINS = 8;
 const NODE = /^[0-9a-f]{8}$/;
 
 export interface ClusterRelay {
@@ -20,13 +20,13 @@ export interface ClusterRelay {
   readonly url: string;
   /** Of its TLS key, where no authority has issued its certificate: `sha256/…`. */
   readonly pins: readonly string[];
-  /** Those of its invites, by which clients reach it, and perhaps other relays, too. */
-  readonly urls: readonly string[];
 }
 
 export class KnownRelays {
   private readonly clock: Clock;
   private readonly heard = new Map<string, { readonly relay: ClusterRelay; readonly at: number }>();
+  /** URLs of others that were this one's, too. */
+  private readonly shared = new Set<string>();
   private timer: Timer | undefined;
   private readonly unsubscribe: () => void;
 
@@ -34,6 +34,7 @@ export class KnownRelays {
     private readonly bus: Bus,
     private readonly cluster: string,
     private readonly own: () => ClusterRelay,
+    private readonly onShared: (url: string) => void,
     clock?: Clock,
   ) {
     this.clock = clock ?? systemClock;
@@ -54,9 +55,9 @@ export class KnownRelays {
     return present.map(({ relay }) => relay);
   }
 
-  /** Undefined for this one, and for what is unknown or silent. */
-  byNode(node: string): ClusterRelay | undefined {
-    return this.others.find((relay) => relay.node === node);
+  /** Whether another relay has said that it is reached by that URL, whether it is still there or not. */
+  isShared(url: string): boolean {
+    return this.shared.has(url);
   }
 
   close(): void {
@@ -82,12 +83,20 @@ export class KnownRelays {
     this.heard.delete(beat.node);
     if (beat.relay === undefined) return;
     this.heard.set(beat.node, { relay: beat.relay, at: this.clock.now() });
+    if (beat.relay.url === this.own().url) this.noteShared(beat.relay.url);
     for (const [oldest] of this.heard) {
       if (this.heard.size <= MAX_RELAYS) break;
       this.heard.delete(oldest);
     }
     // It has not heard of this one yet.
     if (isNew) this.beat();
+  }
+
+  /** Exits that are called to this relay may come to the other one. */
+  private noteShared(url: string): void {
+    if (this.shared.has(url)) return;
+    this.shared.add(url);
+    this.onShared(url);
   }
 }
 
@@ -113,12 +122,11 @@ function decode(data: Uint8Array): Beat | undefined {
 }
 
 /** What another relay says of itself. @throws if it has another form */
-export function relayIn({ node, url, pins, urls }: Readonly<Record<string, unknown>>): ClusterRelay {
-  if (!NODE.test(String(node)) || !Array.isArray(pins) || !Array.isArray(urls)) throw new TypeError('no relay');
+export function relayIn({ node, url, pins }: Readonly<Record<string, unknown>>): ClusterRelay {
+  if (!NODE.test(String(node)) || !Array.isArray(pins)) throw new TypeError('no relay');
   return {
     node: String(node),
     url: parseRelayUrl(String(url)),
-    pins: pins.slice(0, MAX_LISTED).map(String),
-    urls: urls.slice(0, MAX_LISTED).map((each) => parseRelayUrl(String(each))),
+    pins: pins.slice(0, MAX_PINS).map(String),
   };
 }

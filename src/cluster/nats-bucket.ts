@@ -51,6 +51,10 @@ export class NatsBucket implements Bucket {
     this.clock = options.clock ?? systemClock;
   }
 
+  get isOpen(): boolean {
+    return this.opened !== undefined;
+  }
+
   handleUp(connection: NatsConnection): void {
     this.connection = connection;
     void this.open(connection);

@@ -67,7 +67,7 @@ export class NatsKeeper {
       connectedSince,
       awaySince,
       server: connection?.getServer(),
-      fault: fault && { code: fault.code, message: fault.what },
+      fault,
     };
   }
 

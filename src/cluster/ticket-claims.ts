@@ -16,8 +16,9 @@ export type Claim = 'claimed' | 'replayed' | 'away';
 
 const MARK = Buffer.from('1');
 
-/** @param fingerprint of the ticket, hex. Never rejects. */
+/** Waits for no cluster that is away: whoever sent the ticket waits for an answer. Never rejects. @param fingerprint hex */
 export async function claimTicket(bucket: Bucket, fingerprint: string): Promise<Claim> {
+  if (!bucket.isOpen) return 'away';
   try {
     return (await bucket.create(fingerprint, MARK)) ? 'claimed' : 'replayed';
   } catch (error) {

@@ -121,6 +121,8 @@ interface AdmittedTicket {
   readonly admitted: true;
   readonly peer: string;
   readonly fields: TicketFields;
+  /** Of `audienceOf`: for which relay the ticket is; undefined: the peer does not say. */
+  readonly audience?: bigint;
   /** Set if the ticket was sealed to retired keys: its link serves only to tell the peer so. */
   readonly rotationProof?: Buffer;
   /** Set if it is for an HTTP link: of the further requests. */
@@ -293,7 +295,8 @@ export class TicketOpener {
     if (reason !== undefined) return { admitted: false, reason, peer, ...this.proof(ticket, reason, now) };
     const proof = this.retired && { rotationProof: rotationProofOf(known.sharedKey, nonce) };
     const httpLink = isHttp ? { httpLink: HttpLinkKey.of(known.sharedKey, nonce) } : {};
-    return { admitted: true, peer, fields: opened.fields, ...proof, ...httpLink };
+    const audience = opened.audience === undefined ? {} : { audience: opened.audience };
+    return { admitted: true, peer, fields: opened.fields, ...audience, ...proof, ...httpLink };
   }
 
   private rejectClock(ticket: PeerTicket, offset: number, now: number): TicketDecision {

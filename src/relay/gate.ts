@@ -23,6 +23,8 @@ export type UpgradeRequest = Pick<IncomingMessage, 'method' | 'url' | 'httpVersi
 export interface Admitted extends TicketFields {
   /** The name of the access entry. */
   readonly peer: string;
+  /** For which relay the ticket is; undefined: the peer does not say. */
+  readonly audience?: bigint;
   /** Set if the ticket was sealed to retired keys: the link serves only to say so. */
   readonly rotationProof?: Buffer;
   /** Set if the request opens an HTTP link, and no WebSocket. */
@@ -66,9 +68,9 @@ export class Gate {
     const fromPage = request.headers.origin !== undefined;
     const decision = this.tickets.open(target.ticket, now, { fromPage, ...obstacles });
     if (decision.admitted) {
-      const { peer, fields, rotationProof, httpLink } = decision;
+      const { peer, fields, audience, rotationProof, httpLink } = decision;
       const extras = { ...(rotationProof && { rotationProof }), ...(httpLink && { httpLink }) };
-      return { admitted: { peer, ...fields, ...extras } };
+      return { admitted: { peer, ...fields, ...(audience !== undefined && { audience }), ...extras } };
     }
     const { admitted: _no, ...refusal } = decision;
     const { reason } = refusal;

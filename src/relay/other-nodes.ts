@@ -1,4 +1,4 @@
-/** What the gate of a relay asks of other nodes on the same port. In one process there is none of it. */
+/** What the gate of a relay asks of other nodes. In one process there is none of it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { HttpLinkKey } from '../crypto/ticket.ts';
@@ -16,8 +16,11 @@ export interface PassedUpgrade {
 }
 
 export interface OtherNodes {
-  /** Whether a ticket with that nonce, hex, was used at none of the others. Never rejects. */
-  claim(nonce: string): Promise<boolean>;
+  /**
+   * Whether a ticket with that nonce, hex, was used at none of the others. Never rejects.
+   * @param audience for which relay it is; undefined: it does not say
+   */
+  claim(nonce: string, audience: bigint | undefined): Promise<boolean>;
   /** An HTTP link is open here, or its requests are not for this node any more. */
   noteHttpLink(id: bigint, key?: HttpLinkKey): void;
   /** The other node that has that HTTP link, and its key: what it did not seal is a stranger's. */

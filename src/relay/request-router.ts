@@ -34,7 +34,7 @@ import { sourceOf } from './source-limits.ts';
 import { SourceTracker } from './source-tracker.ts';
 import type { TlsChallenges } from './tls-challenges.ts';
 import type { UpgradeChoice } from './upgrade-choice.ts';
-import { UpgradeClaims } from './upgrade-claims.ts';
+import { UpgradeClaims, type UsedTicket } from './upgrade-claims.ts';
 
 /** Longer than a site takes to answer. */
 const LATE_NOTE_MS = 50;
@@ -188,7 +188,7 @@ export class RequestRouter {
     const claims = new UpgradeClaims(server, serve, this.options.others);
     server.on('upgrade', (request, socket, head) =>
       afterResponses(request.socket, () =>
-        claims.settle(request, socket, head, this.gate.nonceIn(request), () =>
+        claims.settle(request, socket, head, this.usedIn(request, this.decide(request).admitted), () =>
           this.handleUpgrade(request, socket, head),
         ),
       ),
@@ -237,7 +237,7 @@ export class RequestRouter {
     const { admitted } = decision;
     if (admitted?.httpLink !== undefined) {
       const open = (request: IncomingMessage, response: ServerResponse) =>
-        this.claimOf(head, (isFirst) => {
+        this.claimOf(head, admitted, (isFirst) => {
           if (isFirst) this.openHttpLink(request, response, admitted);
           else socket.destroy();
         });
@@ -246,7 +246,7 @@ export class RequestRouter {
     if (admitted !== undefined)
       return {
         take: (rest) =>
-          this.claimOf(head, (isFirst) => {
+          this.claimOf(head, admitted, (isFirst) => {
             if (isFirst) this.accept(requestOf(socket, head), socket, rest, admitted);
             else socket.destroy();
           }),
@@ -416,7 +416,7 @@ export class RequestRouter {
     const decision = this.decide(request);
     const { admitted } = decision;
     if (admitted?.httpLink !== undefined)
-      this.claimOf(request, (isFirst) => {
+      this.claimOf(request, admitted, (isFirst) => {
         if (isFirst) this.openHttpLink(request, response, admitted);
         else this.rejectAny(request, response, { admitted: undefined, reason: 'replayed', peer: admitted.peer });
       });
@@ -425,11 +425,17 @@ export class RequestRouter {
   }
 
   /** Whether no other node has used the ticket of a request that was admitted here; calls back at once if alone. */
-  private claimOf(request: UpgradeRequest, act: (isFirst: boolean) => void): void {
+  private claimOf(request: UpgradeRequest, admitted: Admitted, act: (isFirst: boolean) => void): void {
     const { others } = this.options;
-    const nonce = others && this.gate.nonceIn(request);
-    if (others === undefined || nonce === undefined) act(true);
-    else void others.claim(nonce).then(act);
+    const used = this.usedIn(request, admitted);
+    if (others === undefined || used === undefined) act(true);
+    else void others.claim(used.nonce, used.audience).then(act);
+  }
+
+  /** For other nodes, where there are any. */
+  private usedIn(request: UpgradeRequest, admitted: Admitted | undefined): UsedTicket | undefined {
+    const nonce = this.options.others && this.gate.nonceIn(request);
+    return nonce === undefined ? undefined : { nonce, audience: admitted?.audience };
   }
 
   private rejectAny(request: IncomingMessage, response: ServerResponse, decision: GateDecision): void {

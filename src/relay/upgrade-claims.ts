@@ -9,6 +9,12 @@ import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { OtherNodes } from './other-nodes.ts';
 
+/** As of OtherNodes. */
+export interface UsedTicket {
+  readonly nonce: string;
+  readonly audience: bigint | undefined;
+}
+
 type ConnectionListener = (this: unknown, socket: Duplex) => void;
 
 export class UpgradeClaims {
@@ -22,12 +28,18 @@ export class UpgradeClaims {
   ) {}
 
   /** Calls back once nobody else has used the ticket; at once where there is nobody else. */
-  settle(request: IncomingMessage, socket: Duplex, head: Buffer, nonce: string | undefined, act: () => void): void {
-    if (this.others === undefined || nonce === undefined) return act();
+  settle(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    ticket: UsedTicket | undefined,
+    act: () => void,
+  ): void {
+    if (this.others === undefined || ticket === undefined) return act();
     // Node does not listen to an upgraded socket any more.
     const ignore = (): void => {};
     socket.on('error', ignore);
-    void this.others.claim(nonce).then((isFirst) => {
+    void this.others.claim(ticket.nonce, ticket.audience).then((isFirst) => {
       socket.off('error', ignore);
       if (socket.destroyed) return;
       if (isFirst) act();

@@ -45,6 +45,24 @@ describe('the text of wstun status', () => {
     ]);
   });
 
+  it('a relay says which cluster it is in, by which server, and since when and why that is away', () => {
+    const cluster = {
+      name: 'wstun',
+      node: '00112233',
+      relays: 3,
+      connectedSince: NOW - 65_000,
+      server: '10.0.0.1:4222',
+    };
+    const text = statusText({ ...RELAY, cluster }, NOW);
+    expect(text).toContain('  cluster     wstun, 3 relays, connected for 1 m 5 s, by 10.0.0.1:4222');
+    const fault = { code: 'WSTUN-E280', message: 'the cluster cannot be asked: 10.0.0.1:4222: connection refused' };
+    const away = { name: 'wstun', node: '00112233', relays: 1, awaySince: NOW - 5_000, fault };
+    const lost = statusText({ ...RELAY, cluster: away }, NOW);
+    expect(lost).toContain('  cluster     wstun, away for 5 s');
+    expect(lost).toContain('connection refused');
+    expect(widest(lost)).toBeLessThanOrEqual(80);
+  });
+
   it('a client without a link says why, when it tries again, and how long connections wait', () => {
     const fault = {
       code: 'WSTUN-E201',

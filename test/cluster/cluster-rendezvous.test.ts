@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { ClusterNodes } from '../../src/cluster/cluster-nodes.ts';
 import { ClusterRendezvous } from '../../src/cluster/cluster-rendezvous.ts';
 import { KnownRelays } from '../../src/cluster/known-relays.ts';
-import { claimTicket } from '../../src/cluster/ticket-claims.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import type { Call, CallOutcome } from '../../src/relay/rendezvous.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
@@ -16,10 +16,11 @@ function world() {
   const hub = new MemoryHub(clock);
   const relay = (node: string, answer: (call: Call) => CallOutcome = () => 'absent') => {
     const bus = hub.connect();
-    const own = () => ({ node, url: `wss://${node}.example`, pins: [], urls: [] });
-    const relays = new KnownRelays(bus, 'wstun', own, clock);
+    const own = () => ({ node, url: `wss://${node}.example`, pins: [] });
+    const relays = new KnownRelays(bus, 'wstun', own, (url) => void shared.push(url), clock);
     relays.begin();
     const calls: Call[] = [];
+    const shared: string[] = [];
     const dialled: { exit: string; relay: string; token: string }[] = [];
     const forwarded: { exit: string; peer: string }[] = [];
     const rendezvous = new ClusterRendezvous({
@@ -143,7 +144,7 @@ describe('relays of a cluster', () => {
     await clock.advance(1);
     const nodes = () => one.relays.others.map(({ node }) => node).sort();
     expect(nodes()).toEqual(['bbbbbbbb', 'cccccccc']);
-    expect(one.relays.byNode('bbbbbbbb')?.url).toBe('wss://bbbbbbbb.example');
+    expect(one.relays.others[0]?.url).toMatch(/^wss:\/\/[bc]{8}\.example$/);
     two.relays.close();
     await clock.advance(1);
     expect(nodes()).toEqual(['cccccccc']);
@@ -156,14 +157,42 @@ describe('relays of a cluster', () => {
   });
 });
 
-describe('claims of tickets', () => {
-  it('a ticket is claimed once in a cluster, and by nobody while it is away', async () => {
+describe('tickets in a cluster', () => {
+  it('a ticket that is not for one relay alone opens at one of them, and at none while the cluster is away', async () => {
     const { hub } = world();
-    const [one, two] = [hub.connect(), hub.connect()];
-    const claim = (bus: typeof one, ticket: string) => claimTicket(bus.bucket('wstun-tickets'), ticket);
-    expect(await Promise.all([claim(one, 'aa'), claim(two, 'aa')])).toEqual(['claimed', 'replayed']);
-    expect(await claim(two, 'bb')).toBe('claimed');
-    two.cut();
-    expect(await claim(two, 'cc')).toBe('away');
+    const nodes = [1n, 2n].map((ours) => {
+      const bus = hub.connect();
+      return { bus, tickets: new ClusterNodes(bus.bucket('wstun-tickets'), (audience) => audience === ours) };
+    });
+    const claims = (nonce: string, audience?: bigint) =>
+      Promise.all(nodes.map(({ tickets }) => tickets.claim(nonce, audience)));
+    expect(await claims('aa')).toEqual([true, false]);
+    expect(await claims('aa', 3n)).toEqual([false, false]);
+    expect(await claims('bb', 3n)).toEqual([true, false]);
+    nodes[1]?.bus.cut();
+    expect(await nodes[1]?.tickets.claim('cc', undefined)).toBe(false);
+    expect(await nodes[1]?.tickets.claim('cc', 2n)).toBe(true);
+    expect(hub.bucket('wstun-tickets').size).toBe(2);
+  });
+
+  it('two relays that say the same URL are told so once, and know that it is shared', async () => {
+    const { clock, hub } = world();
+    const told: string[] = [];
+    const relays = ['aaaaaaaa', 'bbbbbbbb', 'cccccccc'].map((node) => {
+      const url = node.startsWith('c') ? 'wss://c.example' : 'wss://same.example';
+      const known = new KnownRelays(
+        hub.connect(),
+        'wstun',
+        () => ({ node, url, pins: [] }),
+        (shared) => told.push(`${node} ${shared}`),
+        clock,
+      );
+      known.begin();
+      return known;
+    });
+    await clock.advance(12_000);
+    expect(new Set(told)).toEqual(new Set(['aaaaaaaa wss://same.example', 'bbbbbbbb wss://same.example']));
+    expect(told).toHaveLength(2);
+    expect(relays.map((known) => known.isShared('wss://same.example'))).toEqual([true, true, false]);
   });
 });

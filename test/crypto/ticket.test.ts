@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { HTTP_FEATURE, HttpLinkKey } from '../../src/crypto/http-link.ts';
 import { createIdentity, type Identity } from '../../src/crypto/keys.ts';
 import {
+  AUDIENCE_FEATURE,
   openWithAny,
   TICKET_TEXT_LENGTH,
   type TicketFields,
@@ -49,7 +50,9 @@ describe('tickets', () => {
           opener.add(peer('alice', alice.public.gate, fields));
           // The key of an HTTP link comes with the bit for one, and only then.
           const httpLink = (fields.features & HTTP_FEATURE) === 0 ? {} : { httpLink: expect.any(HttpLinkKey) };
-          const expected = { admitted: true, peer: 'alice', fields, ...httpLink };
+          // Without a sealed audience the bit means any.
+          const audience = (fields.features & AUDIENCE_FEATURE) === 0 ? {} : { audience: expect.any(BigInt) };
+          const expected = { admitted: true, peer: 'alice', fields, ...audience, ...httpLink };
           expect(opener.open(seal(alice, NOW, fields), NOW)).toEqual(expected);
         },
       ),

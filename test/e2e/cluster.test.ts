@@ -2,8 +2,10 @@
  * Relays on several machines, here several processes, that work together by real NATS servers.
  * @module-tag waits
  */
+import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { decodeInvite, encodeInvite } from '../../src/crypto/invite.ts';
+import { audienceOf, TicketSealer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { TicketDialer } from '../../src/tunnel/dial/ticket-dialer.ts';
 import { LinkRecorder } from '../support/links/link-recorder.ts';
@@ -11,6 +13,7 @@ import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
 import { WstunCluster } from '../support/programs/wstun-cluster.ts';
 import { invite, type RunningClient, startClient, startExit } from '../support/programs/wstun-stack.ts';
+import { rawExchange } from '../support/proxy/raw-http.ts';
 import { connectThrough, endOf } from '../support/proxy/through-proxy.ts';
 import { until } from '../support/until.ts';
 
@@ -29,13 +32,13 @@ async function exitAt(cluster: WstunCluster, at: number) {
   const registration = await cluster.invite('home', { role: 'exit' }, [at]);
   const exit = await startExit({ invite: registration });
   const clientOf = async (name: string, relay: number) =>
-    await invite(exit, name, { allow: ['127.0.0.1'], url: cluster.relay(relay).url });
+    await invite(exit, name, { allow: ['127.0.0.1'], url: cluster.urlOf(relay) });
   return { exit, clientOf };
 }
 
 /** With another relay's invite: all have the same keys. */
 async function clientAt(cluster: WstunCluster, secret: string, at: number): Promise<RunningClient> {
-  return await startClient(encodeInvite({ ...decodeInvite(secret), relayUrls: [cluster.relay(at).url] }));
+  return await startClient(encodeInvite({ ...decodeInvite(secret), relayUrls: [cluster.urlOf(at)] }));
 }
 
 /** How long a relay takes to say that an exit is absent, ms, from the moment at which the link stands. */
@@ -93,4 +96,114 @@ describe('a cluster of relays', () => {
     for (const { process } of clients)
       expect(await process.event('session-lost')).toMatchObject({ code: 'WSTUN-E207' });
   });
+});
+
+/** A request with a ticket of its own: 101 where it opens a link, 404 as to a stranger. */
+async function statusOf(port: number, ticket: string): Promise<string> {
+  const key = `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`;
+  const fields = ['Host: relay', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', key];
+  const request = `${[`GET /${ticket} HTTP/1.1`, ...fields].join('\r\n')}\r\n\r\n`;
+  return (await rawExchange(port, request, { limitMs: 700 })).bytes.slice(9, 12);
+}
+
+describe('tickets at relays of a cluster', () => {
+  const FIELDS = { role: 'client', destination: '', protocol: 1, features: 0 } as const;
+  const SHARED = 'wss://www.example.org';
+
+  async function setUp() {
+    const cluster = await WstunCluster.start({ args: ['--url', SHARED] });
+    const { peer, relayGateKey } = decodeInvite(await cluster.invite('alice'));
+    const sealer = new TicketSealer(peer, relayGateKey);
+    const portOf = (at: number) => cluster.relay(at).port;
+    const ticket = (url?: string) => sealer.seal(FIELDS, Date.now(), url === undefined ? undefined : audienceOf(url));
+    return { cluster, portOf, ticket };
+  }
+
+  it(
+    'a ticket for the URL that several relays have, or for none, opens at one of them and at no other',
+    LIMIT,
+    async () => {
+      const { portOf, ticket } = await setUp();
+      for (const url of [SHARED, undefined]) {
+        const one = ticket(url);
+        expect(await statusOf(portOf(0), one)).toBe('101');
+        expect(await statusOf(portOf(1), one)).toBe('404');
+        expect(await statusOf(portOf(0), one)).toBe('404');
+        const other = ticket(url);
+        const answers = await Promise.all([0, 1].map((at) => statusOf(portOf(at), other)));
+        expect(new Set(answers)).toEqual(new Set(['101', '404']));
+      }
+    },
+  );
+
+  it(
+    'while NATS is away, a relay opens tickets for its own URL, and none that others would open, too',
+    LIMIT,
+    async () => {
+      const { cluster, portOf, ticket } = await setUp();
+      for (const server of cluster.servers) await server.kill();
+      await until(() => cluster.relay(0).process.stderr.includes('the connection to the cluster was lost'));
+      expect(await statusOf(portOf(0), ticket(cluster.urlOf(0)))).toBe('101');
+      expect(await statusOf(portOf(0), ticket(SHARED))).toBe('404');
+      for (const server of cluster.servers) await server.start();
+      await expect.poll(() => statusOf(portOf(0), ticket(SHARED)), { timeout: 20_000 }).toBe('101');
+    },
+  );
+});
+
+describe('a quota in a cluster', () => {
+  it('a quota that a name uses up at three relays is exceeded by 1 % at most', LIMIT, async () => {
+    const QUOTA = 60_000_000;
+    const target = await tcpServer((socket) => socket.on('error', () => {}).pipe(socket));
+    const cluster = await WstunCluster.start({ relays: 3, args: [] });
+    // 2 Mbit/s each way at each relay: 1.5 MB/s together, so that it takes 40 s, and 1 % is 0.4 s of it.
+    const secret = await cluster.invite('alice', { allow: ['*'], quota: '60MB', rate: '2mbit' });
+    const clients = await Promise.all([0, 1, 2].map((at) => clientAt(cluster, secret, at)));
+    const ends = clients.map(async ({ port }) => {
+      const socket = await connectThrough('SOCKS5', port, target);
+      const block = Buffer.alloc(64 * 1024);
+      const write = (): void => {
+        while (socket.writable && socket.write(block));
+      };
+      socket.on('drain', write).resume();
+      write();
+      return await endOf(socket);
+    });
+    expect(await Promise.all(ends)).toEqual(['reset', 'reset', 'reset']);
+    const used = async () => (await cluster.access.usage(Date.now())).bytes.get('alice') ?? 0;
+    await expect.poll(used, { timeout: 10_000 }).toBeGreaterThanOrEqual(QUOTA);
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    expect((await used()) / QUOTA).toBeLessThan(1.01);
+  });
+});
+
+describe('what goes over NATS', () => {
+  it(
+    'a session between a client and an exit at two relays costs less than 2 KB of NATS, whatever it carries',
+    LIMIT,
+    async () => {
+      const target = await tcpServer(echo);
+      const cluster = await WstunCluster.start();
+      const { clientOf } = await exitAt(cluster, 0);
+      const secret = await clientOf('alice', 1);
+      const first = await startClient(secret);
+      const [server] = cluster.servers;
+      const bytes = async () => {
+        const { in_bytes: received = 0, out_bytes: sent = 0 } = (await server?.monitor('varz')) ?? {};
+        return Number(received) + Number(sent);
+      };
+      const before = await bytes();
+      const start = performance.now();
+      await new Promise((resolve) => setTimeout(resolve, 5_000));
+      const idlePerMs = ((await bytes()) - before) / (performance.now() - start);
+      const SESSIONS = 6;
+      const from = { bytes: await bytes(), at: performance.now() };
+      const clients = await Promise.all(Array.from({ length: SESSIONS }, () => startClient(secret)));
+      for (const client of clients) await use(client, target, MIB);
+      const passed = performance.now() - from.at;
+      const each = ((await bytes()) - from.bytes - idlePerMs * passed) / SESSIONS;
+      expect(each, `${Math.round(each)} bytes; ${Math.round(idlePerMs * 1000)} a second besides`).toBeLessThan(2_000);
+      await first.process.kill();
+    },
+  );
 });

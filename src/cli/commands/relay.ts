@@ -47,9 +47,27 @@ export function relayCommand(): Command {
     const [{ runRelay }, { settleCommand }] = await Promise.all([import('../relay.ts'), import('../config/roles.ts')]);
     await runRelay(await settleCommand('relay', parsed));
   });
+  command.addCommand(relayStatusCommand());
   const all = withClusterOptions(withTargetOptions(withFrontOptions(withAcme(command))));
   return withConfigOption(withOutputOptions(all), 'relay');
 }
+
+function relayStatusCommand(): Command {
+  const status = new Command('status')
+    .description('Show what all relays of a cluster do: their exits, who is on, and by which relay')
+    .option('--json', 'print one JSON object for each relay')
+    .option('--watch', 'show it again every second, until Ctrl-C');
+  return (
+    addClusterOptions(status, 'the cluster; without it, as wstun status')
+      .addHelpText('after', RELAY_STATUS_EXAMPLES)
+      // Wherever they stand, commander takes them for those of `wstun relay`.
+      .action(async (_own, parsed: Command) => (await import('../status.ts')).showStatus(parsed.optsWithGlobals()))
+  );
+}
+
+const RELAY_STATUS_EXAMPLES = `
+Examples:
+  wstun relay status --cluster nats://nats.example.org`;
 
 function withClusterOptions(command: Command): Command {
   const grouped = command.optionsGroup('Several relays with the same keys:');

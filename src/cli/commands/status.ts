@@ -1,13 +1,15 @@
 /** `wstun status` and `wstun ping`: their options, and what `--help` says. */
 import { Command, Option } from 'commander';
+import { addClusterOptions } from '../command-options.ts';
 import { parseCount, parseHostPort, parseStateDir } from '../options.ts';
 
 export function statusCommand(): Command {
-  return new Command('status')
+  const command = new Command('status')
     .description('show what the clients, relays and exits do that this user runs on this machine')
     .option('--json', 'print one JSON object for each of them')
     .option('--watch', 'show it again every second, until Ctrl-C')
-    .addOption(stateDirOption())
+    .addOption(stateDirOption());
+  return addClusterOptions(command, 'what all relays of a cluster do, wherever they run')
     .addHelpText('after', STATUS_EXAMPLES)
     .action(async (options) => (await import('../status.ts')).showStatus(options));
 }
@@ -39,7 +41,9 @@ Examples:
   Keep looking:
     wstun status --watch
   For a script:
-    wstun status --json | jq .state`;
+    wstun status --json | jq .state
+  All relays of a cluster, their exits, and who is on:
+    wstun status --cluster nats://nats.example.org`;
 
 const PING_EXAMPLES = `
 Examples:

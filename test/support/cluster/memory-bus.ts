@@ -162,6 +162,10 @@ export class MemoryBucket implements Bucket {
     private readonly name: string,
   ) {}
 
+  get isOpen(): boolean {
+    return this.bus.isConnected;
+  }
+
   watch(handler: BucketHandler): void {
     this.handler = handler;
     queueMicrotask(() => this.showSnapshot());

@@ -8,6 +8,7 @@ import { loadOrCreateIdentity } from '../../../src/state/identity-file.ts';
 import { openStateDir } from '../../../src/state/state-dir.ts';
 import { atEnd } from '../scope.ts';
 import { tempDir } from '../temp-dir.ts';
+import { until } from '../until.ts';
 import { type NatsServer, startNats, urlsOf } from './nats.ts';
 import { freePort } from './programs.ts';
 import { type InviteOptions, type RunningRelay, startRelay } from './wstun-stack.ts';
@@ -52,11 +53,16 @@ export class WstunCluster {
   /** Again, after it was killed. */
   async startRelay(at: number): Promise<RunningRelay> {
     const [port = 0, state = ''] = [this.ports[at], this.states[at]];
-    const url = `ws://127.0.0.1:${port}`;
-    const args = [...this.args, '--url', url, '--cluster', urlsOf(this.servers), '-v'];
+    const own = ['--url', this.urlOf(at), '--cluster-url', this.urlOf(at)];
+    const args = [...this.args, ...own, '--cluster', urlsOf(this.servers), '-v'];
     const relay = await startRelay({ port, state, args });
     this.relays[at] = relay;
     return relay;
+  }
+
+  /** Of that relay alone. */
+  urlOf(at: number): string {
+    return `ws://127.0.0.1:${this.ports[at]}`;
   }
 
   relay(at: number): RunningRelay {
@@ -65,12 +71,17 @@ export class WstunCluster {
     return relay;
   }
 
-  /** Of a new name in the cluster's list. @param at the relays that it leads to, the first of them first */
+  /** Of a new name, which all relays know when this resolves. @param at the relays that the invite leads to */
   async invite(name: string, { role, allow, listen, ...limits }: InviteOptions = {}, at = [0]): Promise<string> {
-    const urls = at.map((each) => this.relay(each).url);
+    const urls = at.map((each) => this.urlOf(each));
     const issuer = await findIssuer(await openStateDir(this.states[0] ?? ''), urls, loadOrCreateIdentity);
     if (issuer === undefined) throw new Error('no URL is known');
     const entry = newEntry(name, { role, allow, listen, limits: parseLimitOptions(limits) });
-    return await inviteNewPeer(this.access.list, issuer, entry);
+    const running = this.relays.filter(({ process }) => process.isRunning);
+    const reloads = () => running.map(({ process }) => process.stderr.split('access list reloaded').length);
+    const before = reloads();
+    const secret = await inviteNewPeer(this.access.list, issuer, entry);
+    await until(() => reloads().every((count, relay) => count > (before[relay] ?? 0)));
+    return secret;
   }
 }
