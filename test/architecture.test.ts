@@ -140,6 +140,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'crypto/relay-url.ts',
     'errors.ts',
     'observability',
+    'relay/other-nodes.ts',
     'relay/rendezvous.ts',
     'state',
     'transport/message-link.ts',

@@ -7,7 +7,6 @@ import { withLimit } from '../async/abortable.ts';
 import { systemClock } from '../clock.ts';
 import type { Bus } from '../cluster/bus.ts';
 import { ClusterAccess } from '../cluster/cluster-access.ts';
-import { ClusterNodes } from '../cluster/cluster-nodes.ts';
 import { ClusterRendezvous, type DialledRelay } from '../cluster/cluster-rendezvous.ts';
 import { ClusterUsage, USAGE_MAX_AGE_MS } from '../cluster/cluster-usage.ts';
 import { ExitKeys } from '../cluster/exit-keys.ts';
@@ -17,7 +16,7 @@ import { accessBucket, exitsBucket, statusSubject, ticketsBucket, usageBucket } 
 import { openNatsBus } from '../cluster/nats-bus.ts';
 import { parseNatsUrls, requireClusterName } from '../cluster/nats-urls.ts';
 import { loadOrCreateRelayId } from '../cluster/relay-id.ts';
-import { CLAIM_MAX_AGE_MS } from '../cluster/ticket-claims.ts';
+import { CLAIM_MAX_AGE_MS, ClusterClaims } from '../cluster/ticket-claims.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { audienceOf } from '../crypto/ticket.ts';
 import { WstunError } from '../errors.ts';
@@ -40,17 +39,21 @@ const DIAL_MS = 6_000;
 export interface RelayClusterOptions {
   readonly place: ClusterPlace;
   readonly state: StateDir;
+  /** Processes with that directory. */
+  readonly processes: number;
   readonly logger: Logger;
 }
 
 /** @throws WstunError bad-cluster, bad-url, cluster-file-unusable, state-unusable */
-export async function openRelayCluster({ place, state, logger }: RelayClusterOptions): Promise<RelayCluster> {
+export async function openRelayCluster(options: RelayClusterOptions): Promise<RelayCluster> {
+  const { place, state, processes, logger } = options;
   const url = place.url === undefined ? undefined : parseRelayUrl(place.url);
   const kept = new KeptList(state, logger);
   const [keptText, relayId] = [await kept.read(), await loadOrCreateRelayId(state)];
   const node = randomBytes(4).toString('hex');
   const bus = await openBus(place, `wstun relay ${relayId}`, logger);
-  return new RelayCluster({ bus, name: nameOf(place), url, node, relayId, kept, keptText, logger });
+  const isAlone = processes === 1;
+  return new RelayCluster({ bus, name: nameOf(place), url, node, relayId, isAlone, kept, keptText, logger });
 }
 
 /** For a relay, and for commands. @throws WstunError bad-cluster, cluster-file-unusable */
@@ -73,6 +76,7 @@ interface Parts {
   readonly url: string | undefined;
   readonly node: string;
   readonly relayId: string;
+  readonly isAlone: boolean;
   readonly kept: KeptList;
   readonly keptText: string | undefined;
   readonly logger: Logger;
@@ -88,7 +92,7 @@ export interface ClusterMember {
 export class RelayCluster implements SharedState {
   readonly list: ClusterAccess<Rule, ListenRule>;
   readonly rendezvous: ClusterRendezvous;
-  readonly others: ClusterNodes;
+  readonly claims: ClusterClaims;
   private readonly relays: KnownRelays;
   private readonly keys: ExitKeys;
   private own: ClusterRelay;
@@ -97,8 +101,8 @@ export class RelayCluster implements SharedState {
   private audience: bigint | undefined;
 
   constructor(private readonly parts: Parts) {
-    const { bus, name, node, url = '', kept, keptText, logger } = parts;
-    this.own = { node, url, pins: [] };
+    const { bus, name, node, relayId: id, url = '', kept, keptText, logger } = parts;
+    this.own = { node, id, url, pins: [] };
     const own = () => this.own;
     this.list = new ClusterAccess(bus.bucket(accessBucket(name)), {
       place: placeText(name),
@@ -110,19 +114,20 @@ export class RelayCluster implements SharedState {
       logger.error({ url: shared }, 'another relay of the cluster has the same URL: give each its own --cluster-url'),
     );
     const tickets = bus.bucket(ticketsBucket(name), { maxAgeMs: CLAIM_MAX_AGE_MS, inMemory: true });
-    this.others = new ClusterNodes(tickets, (audience) => this.isOurs(audience));
+    this.claims = new ClusterClaims(tickets, (audience) => this.isOurs(audience));
     this.keys = new ExitKeys(bus.bucket(exitsBucket(name)), (exit, list) => this.handleKeys(exit, list), logger);
     const dialAs = (exit: string, relay: DialledRelay, token: string) => this.dialAs(exit, relay, token);
     this.rendezvous = new ClusterRendezvous({ bus, cluster: name, own, keys: this.keys, dialAs, logger });
   }
 
   usage(...[own, access]: Parameters<SharedState['usage']>): ClusterUsage {
-    const { bus, name, relayId } = this.parts;
+    const { bus, name, relayId, isAlone } = this.parts;
     return new ClusterUsage(own, bus.bucket(usageBucket(name), { maxAgeMs: USAGE_MAX_AGE_MS }), {
       relay: relayId,
+      isAlone,
       quotaOf: (peer) => access.quotaOf(peer),
       isConnected: () => bus.state.connectedSince !== undefined,
-      relayCount: () => 1 + this.relays.others.length,
+      relayCount: () => 1 + this.relays.otherIds.size,
     });
   }
 
@@ -158,7 +163,7 @@ export class RelayCluster implements SharedState {
       ...(awaySince !== undefined && { awaySince }),
       ...(server !== undefined && { server }),
       ...(fault && { fault: { code: fault.code, message: fault.message } }),
-      relays: 1 + this.relays.others.length,
+      relays: 1 + this.relays.otherIds.size,
     };
   }
 

@@ -8,6 +8,7 @@ import type { MetricsSource } from '../observability/metric.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
 import { LayeredRendezvous } from '../relay/layered-rendezvous.ts';
 import type { ListenPlace } from '../relay/listen.ts';
+import { claimsOf } from '../relay/other-nodes.ts';
 import { TrustedProxies } from '../relay/proxies/trusted-proxies.ts';
 import { DEFAULT_RELAY_LIMITS } from '../relay/relay-limits.ts';
 import {
@@ -24,12 +25,12 @@ import { saveInviteSettings } from '../state/invite-settings.ts';
 import { loadKnownExits } from '../state/known-exits.ts';
 import type { ProcessLimits } from '../state/limits-file.ts';
 import { readRegistration } from '../state/registration-file.ts';
-import { openStateDir, type StateDir } from '../state/state-dir.ts';
+import { openStateDir } from '../state/state-dir.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
 import type { Pin } from '../transport/connection/tls-pin.ts';
 import { AcmeCertificate, type AcmeOptions } from './acme.ts';
 import { type Admin, OwnMetrics, openAdmin } from './admin.ts';
-import type { RelayCluster } from './cluster.ts';
+import type { RelayCluster, RelayClusterOptions } from './cluster.ts';
 import type { ClusterPlace } from './cluster-place.ts';
 import type { DialOptions } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
@@ -269,7 +270,7 @@ async function openFiles(options: GivenFiles, { upstream, hasVisitors = false }:
     const forVisitors = upstream === undefined ? Number(hasVisitors) * visitors : 2 * visitors;
     return Math.ceil((links + forVisitors) / processes) + DESCRIPTORS_BESIDE_LINKS;
   };
-  const cluster = options.cluster && (await openCluster(options.cluster, state, logger));
+  const cluster = options.cluster && (await openCluster({ place: options.cluster, state, processes, logger }));
   const serving = await ServingState.open(state, needed, logger, processes, cluster).catch(async (error: unknown) => {
     await cluster?.close();
     throw error;
@@ -290,9 +291,9 @@ async function openFiles(options: GivenFiles, { upstream, hasVisitors = false }:
 }
 
 /** Loads it: a relay that is alone has nothing of it. @throws WstunError as of openRelayCluster */
-async function openCluster(place: ClusterPlace, state: StateDir, logger: Logger): Promise<RelayCluster> {
+async function openCluster(options: RelayClusterOptions): Promise<RelayCluster> {
   const { openRelayCluster } = await import('./cluster.ts');
-  return await openRelayCluster({ place, state, logger });
+  return await openRelayCluster(options);
 }
 
 class RunningRelay {
@@ -485,7 +486,8 @@ class RunningRelay {
       ...(path !== undefined && { path }),
       ...this.options.site,
       ...(this.acme && { challenges: this.acme.challenges }),
-      others: node?.others ?? this.files.cluster?.others,
+      others: node?.others,
+      claims: claimsOf(node?.others, this.files.cluster?.claims),
       ...(node && { sharedLoad: node.load }),
       limits: frontLimits(this.files.serving.limits, this.options, node),
     };

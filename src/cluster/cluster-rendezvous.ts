@@ -10,7 +10,7 @@ import type { Call, CallOutcome, Rendezvous, RendezvousHandler } from '../relay/
 import type { MessageLink } from '../transport/message-link.ts';
 import type { Bus, BusMessage } from './bus.ts';
 import type { ExitKeys } from './exit-keys.ts';
-import { type ClusterRelay, relayIn } from './known-relays.ts';
+import { type ClusterRelay, dialledIn } from './known-relays.ts';
 import { exitSubject } from './names.ts';
 
 /** For an answer of another relay: a round trip on the bus, while a client is held for 8 s. */
@@ -170,7 +170,7 @@ function encode(call: RemoteCall): Uint8Array {
 function decode(data: Uint8Array): RemoteCall | undefined {
   try {
     const said = JSON.parse(Buffer.from(data).toString('utf8')) as Record<string, unknown>;
-    const { node, url, pins } = relayIn(said);
+    const { node, url, pins } = dialledIn(said);
     return TOKEN.test(String(said.token)) ? { node, url, pins, token: String(said.token) } : undefined;
   } catch {
     return undefined;

@@ -27,6 +27,8 @@ export const USAGE_MAX_AGE_MS = 62 * 86_400_000;
 export interface ClusterUsageOptions {
   /** Of this relay: a part of a key. */
   readonly relay: string;
+  /** Nobody else counts in the file of this relay: it is no worker. */
+  readonly isAlone: boolean;
   /** Bytes a month; undefined: no limit. */
   readonly quotaOf: (name: string) => number | undefined;
   /** Whether the cluster is connected. */
@@ -51,6 +53,7 @@ export class ClusterUsage implements UsageCounter, BucketHandler {
   private readonly writtenAt = new Map<string, number>();
   /** What is written at present, by name. */
   private readonly writing = new Set<string>();
+  private hasSnapshot = false;
   private hasFailed = false;
   private isClosed = false;
 
@@ -90,24 +93,32 @@ export class ClusterUsage implements UsageCounter, BucketHandler {
   handleSnapshot(values: ReadonlyMap<string, BucketValue>): void {
     this.values.clear();
     this.others.clear();
-    for (const [key, value] of values) this.handleChange(key, value);
+    for (const [key, value] of values) {
+      this.handleChange(key, value);
+      if (!this.hasSnapshot) this.takeUp(key, value);
+    }
+    this.hasSnapshot = true;
   }
 
   handleChange(key: string, value: BucketValue | undefined): void {
     this.turnMonth();
     const { month, relay, name } = partsOf(key);
-    const bytes = value === undefined ? 0 : countIn(value.value).bytes;
-    if (relay === this.options.relay) return month === this.month ? this.noteOwn(name, bytes) : undefined;
-    const more = bytes - (this.values.get(key) ?? 0);
+    if (relay === this.options.relay) return;
+    const before = this.values.get(key) ?? 0;
+    // It only grows: of two workers that count in one file, one may be a little behind.
+    const bytes = value === undefined ? 0 : Math.max(before, countIn(value.value).bytes);
+    const more = bytes - before;
     if (value === undefined) this.values.delete(key);
     else this.values.set(key, bytes);
     if (month === this.month) this.others.set(name, (this.others.get(name) ?? 0) + more);
   }
 
-  /** A crash may have lost what the bucket still has. */
-  private noteOwn(name: string, bytes: number): void {
-    const lost = bytes - this.own.usedBy(name);
-    if (lost > 0) this.own.add(name, lost);
+  /** A crash may have lost what the bucket still has. Once, as others may count in the same file after that. */
+  private takeUp(key: string, { value }: BucketValue): void {
+    const { month, relay, name } = partsOf(key);
+    if (relay !== this.options.relay || month !== this.month) return;
+    const lost = countIn(value).bytes - this.own.usedBy(name);
+    if (lost > 0 && this.options.isAlone) this.own.add(name, lost);
   }
 
   private isBlind(): boolean {

@@ -12,10 +12,13 @@ const MAX_RELAYS = 256;
 /** Of one relay: as many as an invite has. */
 const MAX_PINS = 8;
 const NODE = /^[0-9a-f]{8}$/;
+const ID = /^[0-9a-f]{16}$/;
 
 export interface ClusterRelay {
   /** 8 hex digits, of one process. */
   readonly node: string;
+  /** 16 hex digits, of a state directory: workers of one relay have it in common. */
+  readonly id: string;
   /** By which exits and other relays reach this very relay. */
   readonly url: string;
   /** Of its TLS key, where no authority has issued its certificate: `sha256/…`. */
@@ -47,7 +50,13 @@ export class KnownRelays {
     this.beatOn();
   }
 
-  /** Those besides this one. */
+  /** Relays besides this one: several workers of a relay are one. */
+  get otherIds(): ReadonlySet<string> {
+    const { id } = this.own();
+    return new Set(this.others.flatMap((relay) => (relay.id === id ? [] : [relay.id])));
+  }
+
+  /** Processes besides this one. */
   get others(): readonly ClusterRelay[] {
     const now = this.clock.now();
     const { node } = this.own();
@@ -83,7 +92,8 @@ export class KnownRelays {
     this.heard.delete(beat.node);
     if (beat.relay === undefined) return;
     this.heard.set(beat.node, { relay: beat.relay, at: this.clock.now() });
-    if (beat.relay.url === this.own().url) this.noteShared(beat.relay.url);
+    const { id, url } = this.own();
+    if (beat.relay.url === url && beat.relay.id !== id) this.noteShared(url);
     for (const [oldest] of this.heard) {
       if (this.heard.size <= MAX_RELAYS) break;
       this.heard.delete(oldest);
@@ -122,11 +132,13 @@ function decode(data: Uint8Array): Beat | undefined {
 }
 
 /** What another relay says of itself. @throws if it has another form */
-export function relayIn({ node, url, pins }: Readonly<Record<string, unknown>>): ClusterRelay {
+function relayIn(said: Readonly<Record<string, unknown>>): ClusterRelay {
+  if (!ID.test(String(said.id))) throw new TypeError('no relay');
+  return { ...dialledIn(said), id: String(said.id) };
+}
+
+/** What is needed to dial it. @throws if it has another form */
+export function dialledIn({ node, url, pins }: Readonly<Record<string, unknown>>): Omit<ClusterRelay, 'id'> {
   if (!NODE.test(String(node)) || !Array.isArray(pins)) throw new TypeError('no relay');
-  return {
-    node: String(node),
-    url: parseRelayUrl(String(url)),
-    pins: pins.slice(0, MAX_PINS).map(String),
-  };
+  return { node: String(node), url: parseRelayUrl(String(url)), pins: pins.slice(0, MAX_PINS).map(String) };
 }

@@ -1,4 +1,4 @@
-/** What the gate of a relay asks of other nodes. In one process there is none of it. */
+/** What the gate asks of other nodes: workers on its port, and machines. In one process there is none of it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { HttpLinkKey } from '../crypto/ticket.ts';
@@ -15,12 +15,17 @@ export interface PassedUpgrade {
   readonly remote: string;
 }
 
-export interface OtherNodes {
+/** Nodes at which the same tickets open. */
+export interface TicketClaims {
   /**
    * Whether a ticket with that nonce, hex, was used at none of the others. Never rejects.
    * @param audience for which relay it is; undefined: it does not say
    */
   claim(nonce: string, audience: bigint | undefined): Promise<boolean>;
+}
+
+/** Nodes on the same port. */
+export interface OtherNodes extends TicketClaims {
   /** An HTTP link is open here, or its requests are not for this node any more. */
   noteHttpLink(id: bigint, key?: HttpLinkKey): void;
   /** The other node that has that HTTP link, and its key: what it did not seal is a stranger's. */
@@ -40,4 +45,12 @@ export interface OtherNodes {
   setUpgradeHandler(handle: (socket: Socket, upgrade: PassedUpgrade) => void): void;
   /** Who answers what others forward. */
   setRequestHandler(handle: (request: IncomingMessage, response: ServerResponse) => void): void;
+}
+
+/** Of workers and of machines: a ticket must be new to both. */
+export function claimsOf(workers?: TicketClaims, machines?: TicketClaims): TicketClaims | undefined {
+  if (workers === undefined || machines === undefined) return workers ?? machines;
+  const claim: TicketClaims['claim'] = async (...ticket) =>
+    (await workers.claim(...ticket)) && (await machines.claim(...ticket));
+  return { claim };
 }

@@ -16,7 +16,7 @@ import { type Admitted, Gate, type GateDecision, type Refused, type Tickets, typ
 import { type FoundRequest, HttpLinks } from './http-links.ts';
 import { limitBody } from './late-body.ts';
 import { type LinkKind, OpenLinks } from './open-links.ts';
-import type { OtherNodes, PassedUpgrade } from './other-nodes.ts';
+import type { OtherNodes, PassedUpgrade, TicketClaims } from './other-nodes.ts';
 import { PendingSockets, type Treatment } from './pending-sockets.ts';
 import { ClientAddresses, formatRemote } from './proxies/client-addresses.ts';
 import { TrustedProxies } from './proxies/trusted-proxies.ts';
@@ -71,6 +71,8 @@ export interface RequestRouterOptions {
   readonly ticketTime?: Histogram | undefined;
   /** Those on the same port. Default: there are none. */
   readonly others?: OtherNodes | undefined;
+  /** Those that open the same tickets. Default: `others`. */
+  readonly claims?: TicketClaims | undefined;
   /** What limits by address and the limit on links have in common with other nodes. Default: there are none. */
   readonly sharedLoad?: SharedLoad | undefined;
   /** Instead of `sourceOf`: what the limits by address go by; undefined is exempt. */
@@ -165,6 +167,10 @@ export class RequestRouter {
     this.pending.setPerSource(pendingPerSource);
   }
 
+  private get claims(): TicketClaims | undefined {
+    return this.options.claims ?? this.options.others;
+  }
+
   get linksFree(): number {
     return this.limits.links - this.links.size - (this.options.sharedLoad?.otherLinks ?? 0);
   }
@@ -185,7 +191,7 @@ export class RequestRouter {
     );
     upgrades.attach(server, (request) => !this.draining.isOn && isForWebSocket(this.decide(request)));
     server.on('request', (request, response) => this.handleRequest(request, response));
-    const claims = new UpgradeClaims(server, serve, this.options.others);
+    const claims = new UpgradeClaims(server, serve, this.claims);
     server.on('upgrade', (request, socket, head) =>
       afterResponses(request.socket, () =>
         claims.settle(request, socket, head, this.usedIn(request, this.decide(request).admitted), () =>
@@ -426,15 +432,14 @@ export class RequestRouter {
 
   /** Whether no other node has used the ticket of a request that was admitted here; calls back at once if alone. */
   private claimOf(request: UpgradeRequest, admitted: Admitted, act: (isFirst: boolean) => void): void {
-    const { others } = this.options;
     const used = this.usedIn(request, admitted);
-    if (others === undefined || used === undefined) act(true);
-    else void others.claim(used.nonce, used.audience).then(act);
+    if (this.claims === undefined || used === undefined) act(true);
+    else void this.claims.claim(used.nonce, used.audience).then(act);
   }
 
   /** For other nodes, where there are any. */
   private usedIn(request: UpgradeRequest, admitted: Admitted | undefined): UsedTicket | undefined {
-    const nonce = this.options.others && this.gate.nonceIn(request);
+    const nonce = this.claims && this.gate.nonceIn(request);
     return nonce === undefined ? undefined : { nonce, audience: admitted?.audience };
   }
 

@@ -7,9 +7,9 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
-import type { OtherNodes } from './other-nodes.ts';
+import type { TicketClaims } from './other-nodes.ts';
 
-/** As of OtherNodes. */
+/** As of TicketClaims. */
 export interface UsedTicket {
   readonly nonce: string;
   readonly audience: bigint | undefined;
@@ -24,7 +24,7 @@ export class UpgradeClaims {
   constructor(
     private readonly server: Server,
     private readonly listeners: readonly unknown[],
-    private readonly others: Pick<OtherNodes, 'claim'> | undefined,
+    private readonly claims: TicketClaims | undefined,
   ) {}
 
   /** Calls back once nobody else has used the ticket; at once where there is nobody else. */
@@ -35,11 +35,11 @@ export class UpgradeClaims {
     ticket: UsedTicket | undefined,
     act: () => void,
   ): void {
-    if (this.others === undefined || ticket === undefined) return act();
+    if (this.claims === undefined || ticket === undefined) return act();
     // Node does not listen to an upgraded socket any more.
     const ignore = (): void => {};
     socket.on('error', ignore);
-    void this.others.claim(ticket.nonce, ticket.audience).then((isFirst) => {
+    void this.claims.claim(ticket.nonce, ticket.audience).then((isFirst) => {
       socket.off('error', ignore);
       if (socket.destroyed) return;
       if (isFirst) act();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { ClusterNodes } from '../../src/cluster/cluster-nodes.ts';
 import { ClusterRendezvous } from '../../src/cluster/cluster-rendezvous.ts';
 import { KnownRelays } from '../../src/cluster/known-relays.ts';
+import { ClusterClaims } from '../../src/cluster/ticket-claims.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import type { Call, CallOutcome } from '../../src/relay/rendezvous.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
@@ -16,7 +16,7 @@ function world() {
   const hub = new MemoryHub(clock);
   const relay = (node: string, answer: (call: Call) => CallOutcome = () => 'absent') => {
     const bus = hub.connect();
-    const own = () => ({ node, url: `wss://${node}.example`, pins: [] });
+    const own = () => ({ node, id: `${node}${node}`, url: `wss://${node}.example`, pins: [] });
     const relays = new KnownRelays(bus, 'wstun', own, (url) => void shared.push(url), clock);
     relays.begin();
     const calls: Call[] = [];
@@ -162,7 +162,7 @@ describe('tickets in a cluster', () => {
     const { hub } = world();
     const nodes = [1n, 2n].map((ours) => {
       const bus = hub.connect();
-      return { bus, tickets: new ClusterNodes(bus.bucket('wstun-tickets'), (audience) => audience === ours) };
+      return { bus, tickets: new ClusterClaims(bus.bucket('wstun-tickets'), (audience) => audience === ours) };
     });
     const claims = (nonce: string, audience?: bigint) =>
       Promise.all(nodes.map(({ tickets }) => tickets.claim(nonce, audience)));
@@ -183,7 +183,7 @@ describe('tickets in a cluster', () => {
       const known = new KnownRelays(
         hub.connect(),
         'wstun',
-        () => ({ node, url, pins: [] }),
+        () => ({ node, id: `${node}${node}`, url, pins: [] }),
         (shared) => told.push(`${node} ${shared}`),
         clock,
       );

@@ -28,7 +28,7 @@ function world({ quota, relays = 3 }: { readonly quota?: number; readonly relays
   const relay = (id: string, own = new OwnCounter()) => {
     const bus = hub.connect();
     const usage = new ClusterUsage(own, bus.bucket(BUCKET), {
-      ...{ relay: id, quotaOf: () => quota, relayCount: () => relays, clock },
+      ...{ relay: id, quotaOf: () => quota, relayCount: () => relays, isAlone: true, clock },
       isConnected: () => bus.isConnected,
     });
     return { bus, own, usage };

@@ -51,7 +51,7 @@ function world() {
   const newRelay = (node: string) => {
     const url = `wss://${node}.example`;
     const bus = hub.connect();
-    const own = () => ({ node, url, pins: [] });
+    const own = () => ({ node, id: `${node}${node}`, url, pins: [] });
     const rendezvous = new ClusterRendezvous({
       ...{ bus, cluster: 'wstun', own, logger: silentLogger, clock },
       keys: { share() {}, repeat() {} },

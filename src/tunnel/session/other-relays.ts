@@ -1,6 +1,6 @@
 /**
- * To which other relays an exit may be called (docs/protocol.md §11, "Calls to another relay"). Nothing vouches for such
- * a URL but a relay, which could want to make an exit ask servers inside its network. Pure: the time is passed in.
+ * To which other relays an exit may be called (docs/protocol.md §11, "Calls to another relay"). Nothing vouches for
+ * such a URL but a relay, which could want to make an exit ask servers inside its network. Pure: the time is passed in.
  */
 import { parseRelayUrl } from '../../crypto/relay-url.ts';
 import { WstunError } from '../../errors.ts';
