@@ -21,12 +21,12 @@ export interface Certificate {
   readonly key: string;
 }
 
-/** Where challenges are answered. Each method returns what ends the answer. */
+/** Where challenges are answered. Each method gives what ends the answer. */
 export interface ChallengeAnswers {
   /** That the relay can answer, preferred ones first; at least one. */
   readonly kinds: readonly ChallengeKind[];
-  /** To a ClientHello for `name` with `acme-tls/1` (RFC 8737). */
-  answerTls(name: string, certificate: Certificate): () => void;
+  /** To a ClientHello for `name` with `acme-tls/1` (RFC 8737). Resolves when the authority may come. Never rejects. */
+  answerTls(name: string, certificate: Certificate): Promise<() => void>;
   /** To GET /.well-known/acme-challenge/TOKEN (RFC 8555 §8.3). */
   answerHttp(token: string, text: string): () => void;
 }
@@ -143,7 +143,7 @@ class Order {
       throw new AcmeFault('acme-rejected', `${name}: it offers no challenge that this relay answers`);
     const text = await this.client.getChallengeKeyAuthorization(challenge);
     if (kind === 'http-01') this.ends.push(this.answers.answerHttp(challenge.token, text));
-    else this.ends.push(this.answers.answerTls(name, await this.challengeCertificate(authorization, text)));
+    else this.ends.push(await this.answers.answerTls(name, await this.challengeCertificate(authorization, text)));
     await this.client.completeChallenge(challenge);
     const { url } = authorization;
     const look = async () => (await this.client.getAuthorizations(orderOf(url)))[0];

@@ -1,5 +1,4 @@
 /** A relay's certificate from an authority: its options, what is stored, and where challenges are answered. */
-import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { Server } from 'node:http';
 import { CertificateKeeper, type Stored } from '../acme/certificate-keeper.ts';
 import { parseDomains } from '../acme/domain.ts';
@@ -16,11 +15,13 @@ import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import type { Logger } from '../observability/logger.ts';
 import { HttpChallenges } from '../relay/challenge-server.ts';
 import { listen } from '../relay/listen.ts';
+import type { SharedChallenges } from '../relay/shared-challenges.ts';
 import { TlsChallenges } from '../relay/tls-challenges.ts';
-import { readAccountKey, readAcmeCertificate, saveAccountKey, saveAcmeCertificate } from '../state/acme-file.ts';
+import { readAccountKey, saveAccountKey, saveAcmeCertificate } from '../state/acme-file.ts';
 import { readGivenFile } from '../state/given-file.ts';
 import { fileReason, type StateDir } from '../state/state-dir.ts';
-import type { RelayCertificate } from './relay-certificate.ts';
+import type { OrderedCertificate } from './relay-certificate.ts';
+import { readUsable } from './stored-certificate.ts';
 
 const LETS_ENCRYPT = 'https://acme-v02.api.letsencrypt.org/directory';
 
@@ -40,8 +41,7 @@ export interface AcmeOptions {
   readonly externalAccount?: ExternalAccount;
 }
 
-export class AcmeCertificate implements RelayCertificate {
-  /** For the servers of the relay. */
+export class AcmeCertificate implements OrderedCertificate {
   readonly challenges = new TlsChallenges();
   private readonly httpChallenges = new HttpChallenges();
   private readonly names: readonly string[];
@@ -54,6 +54,8 @@ export class AcmeCertificate implements RelayCertificate {
     private readonly options: AcmeOptions,
     private readonly state: StateDir,
     private readonly logger: Logger,
+    /** Of other nodes on the same port. */
+    private readonly others?: SharedChallenges,
   ) {
     this.names = parseDomains(options.domains);
     this.directory = parseDirectory(options.directory ?? LETS_ENCRYPT);
@@ -65,12 +67,10 @@ export class AcmeCertificate implements RelayCertificate {
     });
   }
 
-  /** Its names, the first one first. */
   get hosts(): readonly string[] {
     return this.names;
   }
 
-  /** @throws WstunError cannot-listen */
   async listen(): Promise<void> {
     const { http } = this.options;
     if (http === undefined) return;
@@ -96,10 +96,9 @@ export class AcmeCertificate implements RelayCertificate {
   }
 
   private async load(): Promise<Stored | undefined> {
-    const stored = await readAcmeCertificate(this.state);
+    const stored = await readUsable(this.state, this.names);
     if (stored === undefined) return undefined;
     const { directory, names, cert, key } = stored;
-    if (!isUsable(cert, key, this.names)) return undefined;
     const isAsWanted = directory === this.directory && names.join() === this.names.join();
     return { cert, key, isAsWanted };
   }
@@ -127,8 +126,17 @@ export class AcmeCertificate implements RelayCertificate {
     const both: ChallengeKind[] = attempt % 2 === 0 ? ['http-01', 'tls-alpn-01'] : ['tls-alpn-01', 'http-01'];
     return {
       kinds: this.server === undefined ? ['tls-alpn-01'] : both,
-      answerTls: (name, certificate) => this.challenges.add(name, certificate),
+      answerTls: (name, certificate) => this.answerTls(name, certificate),
       answerHttp: (token, text) => this.httpChallenges.add(token, text),
+    };
+  }
+
+  private async answerTls(name: string, pair: Certificate): Promise<() => void> {
+    const end = this.challenges.add(name, pair);
+    const endElsewhere = await this.others?.open(name, pair);
+    return () => {
+      end();
+      endElsewhere?.();
     };
   }
 }
@@ -150,16 +158,5 @@ async function readCa(path: string): Promise<string> {
     return await readGivenFile(path);
   } catch (error) {
     throw new WstunError('bad-option', `--acme-ca ${path}: ${fileReason(error)}`);
-  }
-}
-
-/** The file may be from a time with other names, or was edited. */
-function isUsable(cert: string, key: string, names: readonly string[]): boolean {
-  try {
-    const certificate = new X509Certificate(cert);
-    const isOfOurs = names.some((name) => certificate.checkHost(name) !== undefined);
-    return isOfOurs && certificate.checkPrivateKey(createPrivateKey(key));
-  } catch {
-    return false;
   }
 }

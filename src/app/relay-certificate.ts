@@ -7,6 +7,7 @@ import { X509Certificate } from 'node:crypto';
 import { parseIp } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { TlsPair } from '../relay/relay-server.ts';
+import type { TlsChallenges } from '../relay/tls-challenges.ts';
 import { SelfSignedCertificate } from '../state/self-signed-certificate.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import { type Pin, pinOf } from '../transport/connection/tls-pin.ts';
@@ -22,6 +23,18 @@ export interface RelayCertificate {
   /** Passes each new pair to `use`, until `stop`. */
   follow(use: (pair: TlsPair) => void, logger: Logger): void;
   stop(): void;
+}
+
+/** One of an authority. */
+export interface OrderedCertificate extends RelayCertificate {
+  /** Its names, the first one first. */
+  readonly hosts: readonly string[];
+  /** For the servers of the relay. */
+  readonly challenges: TlsChallenges;
+  /** Answers challenges over HTTP where that was asked for. @throws WstunError cannot-listen */
+  listen(): Promise<void>;
+  /** Resolves when nothing is under way any more. */
+  stop(): Promise<void>;
 }
 
 /** @param hosts by which clients reach the relay, without brackets; a certificate that it makes shows them to all */

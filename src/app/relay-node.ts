@@ -2,6 +2,7 @@
 import type { MetricsSource } from '../observability/metric.ts';
 import type { OtherNodes } from '../relay/other-nodes.ts';
 import type { Rendezvous } from '../relay/rendezvous.ts';
+import type { SharedChallenges } from '../relay/shared-challenges.ts';
 import type { SharedLoad } from '../relay/shared-load.ts';
 import type { SessionPlaces } from '../tunnel/session/session-places.ts';
 
@@ -27,4 +28,6 @@ export interface RelayNode {
   readonly onMeasured?: ((measured: Measured) => void) | undefined;
   /** What the gate asks of nodes on that port. */
   readonly others?: OtherNodes | undefined;
+  /** Of a certificate authority, at nodes on that port. */
+  readonly challenges?: SharedChallenges | undefined;
 }

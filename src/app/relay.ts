@@ -29,6 +29,7 @@ import { openStateDir } from '../state/state-dir.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
 import type { Pin } from '../transport/connection/tls-pin.ts';
 import { AcmeCertificate, type AcmeOptions } from './acme.ts';
+import { AcmeFollower } from './acme-follower.ts';
 import { type Admin, OwnMetrics, openAdmin } from './admin.ts';
 import type { RelayCluster, RelayClusterOptions } from './cluster.ts';
 import type { ClusterPlace } from './cluster-place.ts';
@@ -48,7 +49,14 @@ import {
   rememberedUrls,
   settleUrl,
 } from './public-url.ts';
-import { nameFault, pinsOf, type RelayCertificate, relayCertificate, type TlsChoice } from './relay-certificate.ts';
+import {
+  nameFault,
+  type OrderedCertificate,
+  pinsOf,
+  type RelayCertificate,
+  relayCertificate,
+  type TlsChoice,
+} from './relay-certificate.ts';
 import type { RelayNode } from './relay-node.ts';
 import { RelayRouter } from './relay-routing.ts';
 import { ReplaceableDialling } from './replaceable.ts';
@@ -185,10 +193,6 @@ export async function startNode(options: RelayOptions, node?: RelayNode): Promis
   requireShapes(options, ['state', 'listen'], PLACES);
   const { logger = silentLogger } = options;
   parseRelayUrls(urlsOf(options));
-  if (options.acme && node !== undefined)
-    throw new WstunError('bad-option', '--acme works with one process, so --workers must be left out or 1', {
-      fix: 'Or give the relay a certificate by --tls-cert and --tls-key.',
-    });
   const ownUrls = parseOwnUrls(ownUrlsOf(options));
   if (options.acme && options.tls !== undefined)
     throw new WstunError('bad-option', 'a certificate is given or made (--tls-…), or requested (--acme), not both');
@@ -296,8 +300,21 @@ async function openCluster(options: RelayClusterOptions): Promise<RelayCluster> 
   return await openRelayCluster(options);
 }
 
+/** One of several nodes orders it, and the others use it. @throws WstunError bad-domain, bad-option */
+function orderedCertificate(
+  options: AcmeOptions,
+  state: StateDir,
+  logger: Logger,
+  node: RelayNode | undefined,
+): OrderedCertificate {
+  const challenges = node?.challenges;
+  return challenges === undefined || challenges.isOurs
+    ? new AcmeCertificate(options, state, logger, challenges)
+    : new AcmeFollower(options.domains, state, challenges);
+}
+
 class RunningRelay {
-  private readonly acme: AcmeCertificate | undefined;
+  private readonly acme: OrderedCertificate | undefined;
   private certificate: RelayCertificate | undefined;
   private readonly counts: RelayCounts;
   private admin: Admin | undefined;
@@ -322,7 +339,7 @@ class RunningRelay {
     const { acme, logger, resumeWindowMs } = options;
     this.resumeWindowMs = resumeWindowMs;
     this.instance = options.node?.instance ?? randomBytes(INSTANCE_BYTES).toString('hex');
-    this.acme = acme && new AcmeCertificate(acme, files.serving.directory, logger);
+    this.acme = acme && orderedCertificate(acme, files.serving.directory, logger, options.node);
     this.counts = new RelayCounts(options.admin !== undefined || options.node?.onMeasured !== undefined);
     this.router = this.createRouter();
   }

@@ -53,7 +53,7 @@ async function serve(start: WorkerStart, options: RelayCommand, output: Output, 
     measured = given;
   };
   const relayNode: RelayNode = {
-    ...{ rendezvous: node, places: node, others: node, load, instance, count },
+    ...{ rendezvous: node, places: node, others: node, load, challenges: node.challenges, instance, count },
     ...(adminPort !== undefined && { onMeasured, ownPorts: [adminPort] }),
   };
   const { admin: _ofTheParent, ...relayOptions } = relayOptionsOf(options, passed);

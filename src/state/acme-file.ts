@@ -4,7 +4,7 @@ import type { StateDir } from './state-dir.ts';
 
 const ACCOUNT = 'acme-account.key';
 /** Certificate and key in one file, so that they always belong together. */
-const CERTIFICATE = 'acme-certificate.json';
+export const ACME_CERTIFICATE_FILE = 'acme-certificate.json';
 
 export interface AcmeCertificate {
   /** URL of the authority that issued it. */
@@ -27,17 +27,17 @@ export async function saveAccountKey(state: StateDir, key: string): Promise<void
 
 /** Undefined if there is none. @throws WstunError state-unusable */
 export async function readAcmeCertificate(state: StateDir): Promise<AcmeCertificate | undefined> {
-  const text = await state.read(CERTIFICATE, { secret: true });
+  const text = await state.read(ACME_CERTIFICATE_FILE, { secret: true });
   if (text === undefined) return undefined;
   const found = parseCertificate(text);
   if (found !== undefined) return found;
-  const path = state.pathOf(CERTIFICATE);
+  const path = state.pathOf(ACME_CERTIFICATE_FILE);
   throw new WstunError('state-unusable', `${path} is damaged; delete it, and the relay gets a new certificate`);
 }
 
 /** @throws WstunError state-unusable */
 export async function saveAcmeCertificate(state: StateDir, certificate: AcmeCertificate): Promise<void> {
-  await state.write(CERTIFICATE, `${JSON.stringify(certificate, undefined, 1)}\n`);
+  await state.write(ACME_CERTIFICATE_FILE, `${JSON.stringify(certificate, undefined, 1)}\n`);
 }
 
 function parseCertificate(text: string): AcmeCertificate | undefined {

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import { ReplayGuard } from '../crypto/replay-guard.ts';
 import type { CallOutcome } from '../relay/rendezvous.ts';
+import type { ChallengePair } from '../relay/shared-challenges.ts';
 import { Channel, type ChannelHandler } from './channel.ts';
 import type {
   Envelope,
@@ -32,6 +33,12 @@ interface Worker {
   hasStarted: boolean;
 }
 
+/** Of a certificate authority, while it is open. */
+interface Challenge {
+  readonly worker: Worker;
+  readonly pair: ChallengePair;
+}
+
 interface Session {
   readonly worker: Worker;
   readonly peer: string;
@@ -48,6 +55,8 @@ export class Hub {
   private readonly keys = new Map<string, readonly string[]>();
   private readonly httpLinks = new Map<string, HttpLinkPlace>();
   private readonly sessions = new Map<string, Session>();
+  /** By name: as many as a certificate has. */
+  private readonly challenges = new Map<string, Challenge>();
   /** Exits that are expected back, and who waits for each. */
   private readonly returning = new Map<string, { readonly waiting: Set<() => void>; readonly limit: Timer }>();
   /** Tickets of this process's time. What was used before, each worker has read from the disk. */
@@ -82,6 +91,7 @@ export class Hub {
     for (const [session, { worker }] of this.sessions) if (worker === gone) this.sessions.delete(session);
     for (const [id, { worker }] of this.httpLinks) if (worker === gone.id) this.endHttpLink(id);
     for (const [exit, worker] of this.exits) if (worker === gone) this.expectBack(exit);
+    for (const name of this.challenges.keys()) this.endChallenge(gone, name);
     this.tellWorkers();
     this.tellLoad({ links: 0, failures: {}, cleared: [] });
   }
@@ -123,6 +133,8 @@ export class Hub {
         if (note.at === undefined) this.httpLinks.delete(note.id);
         else this.httpLinks.set(note.id, note.at);
         return this.tellOthers(worker, note);
+      case 'challenge-over':
+        return this.endChallenge(worker, note.name);
       case 'upgrade':
         return this.passUpgrade(note, socket);
       case 'over':
@@ -146,6 +158,7 @@ export class Hub {
     worker.hasStarted = true;
     for (const [exit, keys] of this.keys) channel.note({ note: 'keys', exit, keys });
     for (const [exit, { id: at }] of this.exits) channel.note({ note: 'exit', exit, worker: at });
+    for (const [name, { pair }] of this.challenges) void channel.ask('challenge', { name, pair });
     for (const [id, at] of this.httpLinks) channel.note({ note: 'http-link', id, at });
     this.tellWorkers();
     this.tellLoad({ links: 0, failures: {}, cleared: [] });
@@ -175,6 +188,7 @@ export class Hub {
     claim: async (_worker, { nonce }) => this.claim(nonce),
     place: async (worker, ask) => this.place(worker, ask),
     find: async (_worker, { session }) => this.sessions.get(session)?.worker.id,
+    challenge: (worker, ask) => this.openChallenge(worker, ask),
     report: () => undefined,
   };
 
@@ -218,6 +232,22 @@ export class Hub {
     const worker = this.exits.get(exit);
     if (worker === undefined) return 'absent';
     return (await worker.channel.ask('call', { exit, token })) ?? 'unreachable';
+  }
+
+  // ── challenges of a certificate authority ──────────────────────────────────────────────────────────────────────────
+
+  /** One that has not started hears of it when it does, before it listens. One that has died needs none. */
+  private async openChallenge(worker: Worker, { name, pair }: Questions['challenge']['ask']): Promise<true> {
+    this.challenges.set(name, { worker, pair });
+    const others = [...this.workers.values()].filter((each) => each !== worker && each.hasStarted);
+    await Promise.all(others.map(({ channel }) => channel.ask('challenge', { name, pair })));
+    return true;
+  }
+
+  private endChallenge(worker: Worker, name: string): void {
+    if (this.challenges.get(name)?.worker !== worker) return;
+    this.challenges.delete(name);
+    this.tellOthers(worker, { note: 'challenge-over', name });
   }
 
   // ── sessions of the relay's own exit ───────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 /** What the hub and the workers of one relay tell each other over IPC. Both are of one build, so nothing is checked. */
 import type { PassedUpgrade } from '../relay/other-nodes.ts';
 import type { CallOutcome } from '../relay/rendezvous.ts';
+import type { ChallengePair } from '../relay/shared-challenges.ts';
 
 /** Of a worker process: two lower-case hex digits of its slot, and two that differ from those of its predecessors. */
 export type WorkerId = string;
@@ -26,6 +27,11 @@ export interface Questions {
   };
   /** Which worker has that session? */
   find: { readonly ask: { readonly session: string }; readonly answer: WorkerId | undefined };
+  /**
+   * Answers a certificate authority for that name, with that pair, from now on. Of a worker; of the hub, which asks all
+   * others.
+   */
+  challenge: { readonly ask: { readonly name: string; readonly pair: ChallengePair }; readonly answer: true };
   /** What the worker serves. Of a worker. */
   report: { readonly ask: { readonly of: string }; readonly answer: unknown };
 }
@@ -65,6 +71,8 @@ export type Note =
   | { readonly note: 'http-link'; readonly id: string; readonly at: HttpLinkPlace | undefined }
   /** A connection, which comes with it, and all that is known of it. To the hub, and on to the worker. */
   | { readonly note: 'upgrade'; readonly worker: WorkerId; readonly upgrade: SentUpgrade }
+  /** The challenge of that name is over. Both ways. */
+  | { readonly note: 'challenge-over'; readonly name: string }
   /** From a worker: the session is over. */
   | { readonly note: 'over'; readonly session: string }
   /** From a worker: its own. To a worker: of all others together; `links` are those of now. */

@@ -23,6 +23,7 @@ import type {
   SessionPlace,
   WorkerId,
 } from './messages.ts';
+import { WorkerChallenges } from './worker-challenges.ts';
 import { passLink, socketPathOf, takeFromWorkers } from './worker-links.ts';
 import { forwardRequest } from './worker-requests.ts';
 
@@ -50,6 +51,7 @@ type Purpose =
 export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, ChannelHandler {
   readonly hasOthers = true;
   readonly tokenPrefix: string;
+  readonly challenges: WorkerChallenges;
   private readonly channel: Channel;
   private readonly exits = new Map<string, WorkerId>();
   /** What exits of other workers announced, for a handler that comes later. */
@@ -66,6 +68,7 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
   constructor(private readonly options: WorkerNodeOptions) {
     this.tokenPrefix = options.id;
     this.channel = new Channel(options.post, this);
+    this.challenges = new WorkerChallenges(options.id, this.channel);
   }
 
   /** Takes links of other workers from now on. */
@@ -225,6 +228,8 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
       case 'workers':
         this.workers = new Set(note.workers);
         return;
+      case 'challenge-over':
+        return this.challenges.handleOver(note.name);
       case 'close':
         return this.options.onClose(note.graceMs);
       case 'reload':
@@ -242,6 +247,7 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
     ask: Questions[Name]['ask'],
   ): Promise<Questions[Name]['answer']> | undefined {
     if (name === 'call') return Promise.resolve(this.answerCall(ask as Questions['call']['ask']));
+    if (name === 'challenge') return Promise.resolve(this.challenges.take(ask as Questions['challenge']['ask']));
     if (name === 'report') return this.options.report((ask as Questions['report']['ask']).of);
     return undefined;
   }

@@ -8,6 +8,9 @@ import { VirtualClock } from '../support/time/virtual-clock.ts';
 class Heard {
   readonly notes: Note[] = [];
   readonly calls: string[] = [];
+  readonly challenges: string[] = [];
+  /** Of this worker, before it says that it answers for a challenge. */
+  delay: Promise<void> = Promise.resolve();
   readonly channel: Channel;
   private readonly toHub: (envelope: Envelope) => void;
 
@@ -20,6 +23,7 @@ class Heard {
     const handler = {
       handleNote: (note: Note) => void this.notes.push(note),
       handleQuestion: <Name extends QuestionName>(name: Name, ask: Questions[Name]['ask']) => {
+        if (name === 'challenge') return this.take(ask as Questions['challenge']['ask']);
         if (name !== 'call') return undefined;
         this.calls.push((ask as Questions['call']['ask']).token);
         return Promise.resolve('called') as Promise<Questions[Name]['answer']>;
@@ -27,6 +31,12 @@ class Heard {
     };
     this.channel = new Channel((envelope) => queueMicrotask(() => this.toHub(envelope)), handler, clock);
     this.channel.note({ note: 'started' });
+  }
+
+  private async take({ name, pair }: Questions['challenge']['ask']): Promise<true> {
+    this.challenges.push(`${name} ${pair.cert} ${pair.key}`);
+    await this.delay;
+    return true;
   }
 
   of<Name extends Note['note']>(name: Name): Extract<Note, { readonly note: Name }>[] {
@@ -40,6 +50,10 @@ function setUp() {
   const [one, two] = [new Heard(hub, '0001', clock), new Heard(hub, '0101', clock)];
   return { clock, hub, one, two, settle: () => clock.advance(1) };
 }
+
+const CHALLENGE = { name: 'relay.example.org', pair: { cert: 'c', key: 'k' } };
+const OVER = { note: 'challenge-over', name: CHALLENGE.name } as const;
+const TOLD = ['relay.example.org c k'];
 
 const PEER = { peer: 'alice', most: 2, together: false };
 
@@ -157,5 +171,73 @@ describe('the hub of workers', () => {
     hub.remove('0101');
     await settle();
     expect(one.of('load').at(-1)?.load.links).toBe(0);
+  });
+
+  it('a challenge is open when all other workers answer for it, and each hears when it is over', async () => {
+    const { clock, hub, one, two, settle } = setUp();
+    const three = new Heard(hub, '0201', clock);
+    let go = (): void => {};
+    three.delay = new Promise((resolve) => {
+      go = resolve;
+    });
+    await settle();
+    let isOpen = false;
+    void one.channel.ask('challenge', CHALLENGE).then((answer) => {
+      isOpen = answer === true;
+    });
+    await settle();
+    expect([one.challenges, two.challenges, three.challenges, isOpen]).toEqual([[], TOLD, TOLD, false]);
+    go();
+    await settle();
+    expect(isOpen).toBe(true);
+    // Only the worker that has opened it ends it.
+    two.channel.note(OVER);
+    await settle();
+    expect(three.of('challenge-over')).toEqual([]);
+    one.channel.note(OVER);
+    await settle();
+    expect([two, three].map((each) => each.of('challenge-over'))).toEqual([[OVER], [OVER]]);
+  });
+
+  it('a worker that starts while a challenge is open hears of it, and one that starts later does not', async () => {
+    const { clock, hub, one, settle } = setUp();
+    expect(await one.channel.ask('challenge', CHALLENGE)).toBe(true);
+    const three = new Heard(hub, '0201', clock);
+    await settle();
+    expect(three.challenges).toEqual(TOLD);
+    one.channel.note(OVER);
+    await settle();
+    const four = new Heard(hub, '0301', clock);
+    await settle();
+    expect([four.challenges, four.of('challenge-over')]).toEqual([[], []]);
+  });
+
+  it('the challenges of a worker that died are over', async () => {
+    const { clock, hub, one, two, settle } = setUp();
+    await one.channel.ask('challenge', CHALLENGE);
+    hub.remove('0001');
+    await settle();
+    expect(two.of('challenge-over')).toEqual([OVER]);
+    const again = new Heard(hub, '0002', clock);
+    await settle();
+    expect(again.challenges).toEqual([]);
+  });
+
+  it('a worker that answers nothing holds a challenge for 5 s at most, and one that dies holds it no longer', async () => {
+    const { clock, hub, one, two, settle } = setUp();
+    two.delay = new Promise(() => {});
+    await settle();
+    const answers: unknown[] = [];
+    const ask = () => void one.channel.ask('challenge', CHALLENGE, 9_000).then((answer) => answers.push(answer));
+    ask();
+    await clock.advance(4_900);
+    expect(answers).toEqual([]);
+    await clock.advance(200);
+    expect(answers).toEqual([true]);
+    ask();
+    await settle();
+    hub.remove('0101');
+    await settle();
+    expect(answers).toEqual([true, true]);
   });
 });

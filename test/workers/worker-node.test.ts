@@ -162,3 +162,28 @@ describe('named exits at two workers', () => {
     expect(two.exits.isRequested('home', `0101${'0'.repeat(28)}`)).toBe(false);
   });
 });
+
+describe('challenges of a certificate authority at two workers', () => {
+  it('a challenge of the first worker is answered by the other one before it counts as open, until it is over', async () => {
+    const { one, two } = await setUp();
+    expect([one.node.challenges.isOurs, two.node.challenges.isOurs]).toEqual([true, false]);
+    const heard: [string, unknown][] = [];
+    two.node.challenges.setHandler((name, pair) => heard.push([name, pair]));
+    const [a, b] = [
+      { cert: 'ca', key: 'ka' },
+      { cert: 'cb', key: 'kb' },
+    ];
+    const end = await one.node.challenges.open('a.example.org', a);
+    await one.node.challenges.open('b.example.org', b);
+    expect(heard.splice(0)).toEqual([
+      ['a.example.org', a],
+      ['b.example.org', b],
+    ]);
+    end();
+    await until(() => heard.length > 0);
+    expect(heard.splice(0)).toEqual([['a.example.org', undefined]]);
+    // As of a relay that has not come so far.
+    two.node.challenges.setHandler((name, pair) => heard.push([name, pair]));
+    expect(heard).toEqual([['b.example.org', b]]);
+  });
+});
