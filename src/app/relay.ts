@@ -28,8 +28,7 @@ import { readRegistration } from '../state/registration-file.ts';
 import { openStateDir } from '../state/state-dir.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
 import type { Pin } from '../transport/connection/tls-pin.ts';
-import { AcmeCertificate, type AcmeOptions } from './acme.ts';
-import { AcmeFollower } from './acme-follower.ts';
+import type { AcmeOptions } from './acme.ts';
 import { type Admin, OwnMetrics, openAdmin } from './admin.ts';
 import type { RelayCluster, RelayClusterOptions } from './cluster.ts';
 import type { ClusterPlace } from './cluster-place.ts';
@@ -38,6 +37,7 @@ import { createSessions } from './dialing-sessions.ts';
 import { frontLimits } from './front-limits.ts';
 import { type PeerOptions, relayIssuer } from './invites.ts';
 import { DRAIN_MS, PLACES, requireShapes } from './options.ts';
+import { orderedCertificate } from './ordered-certificate.ts';
 import { reachableHost, whenListening } from './own-address.ts';
 import { OwnUrls } from './own-urls.ts';
 import {
@@ -298,19 +298,6 @@ async function openFiles(options: GivenFiles, { upstream, hasVisitors = false }:
 async function openCluster(options: RelayClusterOptions): Promise<RelayCluster> {
   const { openRelayCluster } = await import('./cluster.ts');
   return await openRelayCluster(options);
-}
-
-/** One of several nodes orders it, and the others use it. @throws WstunError bad-domain, bad-option */
-function orderedCertificate(
-  options: AcmeOptions,
-  state: StateDir,
-  logger: Logger,
-  node: RelayNode | undefined,
-): OrderedCertificate {
-  const challenges = node?.challenges;
-  return challenges === undefined || challenges.isOurs
-    ? new AcmeCertificate(options, state, logger, challenges)
-    : new AcmeFollower(options.domains, state, challenges);
 }
 
 class RunningRelay {

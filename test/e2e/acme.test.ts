@@ -12,6 +12,7 @@ import { closedPort, echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange, payload } from '../support/payload.ts';
 import { type Pebble, startPebble, startTurnstile } from '../support/programs/pebble.ts';
 import { freePort, runWell } from '../support/programs/programs.ts';
+import { bothServe, killWorker } from '../support/programs/worker-processes.ts';
 import { wrongClock } from '../support/programs/wrong-clock.ts';
 import { type WstunProcess, wstun } from '../support/programs/wstun-process.ts';
 import { invite, type RunningRelay, startClient, startRelay } from '../support/programs/wstun-stack.ts';
@@ -26,7 +27,9 @@ const DAY_S = 86_400;
 const acme = (name: string, { directory, caFile }: Pick<Pebble, 'directory' | 'caFile'>) =>
   ['--acme', name, '--acme-directory', directory, '--acme-ca', caFile] as const;
 
-const hasNew = ({ stderr }: WstunProcess) => stderr.includes('a new TLS certificate is in use');
+/** How often a process has a new one. */
+const countNew = ({ stderr }: WstunProcess) => stderr.match(/a new TLS certificate is in use/g)?.length ?? 0;
+const hasNew = (process: WstunProcess) => countNew(process) > 0;
 
 async function certificateAt(port: number): Promise<X509Certificate> {
   const socket = connect({ host: '127.0.0.1', port, servername: NAME, rejectUnauthorized: false });
@@ -35,6 +38,13 @@ async function certificateAt(port: number): Promise<X509Certificate> {
   socket.destroy();
   if (certificate === undefined) throw new Error('no certificate');
   return certificate;
+}
+
+/** Of a relay of two workers, to which connections come in turn. */
+async function certificatesAt(port: number): Promise<X509Certificate[]> {
+  const certificates: X509Certificate[] = [];
+  for (let i = 0; i < 4; i++) certificates.push(await certificateAt(port));
+  return certificates;
 }
 
 /** For a client: the relay's name leads here, and those roots are trusted. */
@@ -145,6 +155,69 @@ it('a certificate is renewed under traffic: no session is lost, and new connecti
   await exchange(throughout, 100_000);
   expect((await certificateAt(port)).checkIssued(new X509Certificate(old))).toBe(false);
   expect(client.process.events.map(({ event }) => event)).toEqual(['ready']);
+});
+
+it('a relay of two workers gets a certificate by TLS-ALPN-01, whichever worker the authority comes to, and both serve it', {
+  timeout: 120_000,
+}, async () => {
+  const port = await freePort();
+  const pebble = await startPebble({ names: { [NAME]: HERE }, tlsPort: port });
+  const turnstile = await startTurnstile(pebble.directory);
+  const args = ['--workers', '2', ...acme(NAME, { ...pebble, directory: turnstile.directory })];
+  const relay = await startRelay({ port, args });
+  expect(relay.process.events[0]).toMatchObject({ event: 'ready', url: `wss://${NAME}`, certificate: 'awaited' });
+  // The authority checks by three connections at once: they come to both.
+  await bothServe(relay);
+  turnstile.open();
+  await until(() => countNew(relay.process) === 2, 20_000);
+  const issued = await certificatesAt(port);
+  expect(issued[0]?.checkHost(NAME)).toBe(NAME);
+  expect(new Set(issued.map(({ fingerprint256 }) => fingerprint256)).size).toBe(1);
+  expect(relay.process.stderr).not.toContain('"level":"error"');
+  const client = await clientOf(relay, pebble.root);
+  await exchange(await connectThrough('SOCKS5', client.port, await tcpServer(echo)), 100_000);
+});
+
+it('a certificate is renewed at both workers of a relay, by the replacement of a worker that died while it renewed', {
+  timeout: 120_000,
+}, async () => {
+  const port = await freePort();
+  const pebble = await startPebble({ names: { [NAME]: HERE }, tlsPort: port });
+  const turnstile = await startTurnstile(pebble.directory);
+  const state = await tempDir();
+  const old = await storeDueCertificate(state, turnstile.directory);
+  const args = ['--workers', '2', ...acme(NAME, { ...pebble, directory: turnstile.directory })];
+  const relay = await startRelay({ state, port, args });
+  await bothServe(relay);
+  const { fingerprint256: before } = new X509Certificate(old);
+  expect((await certificatesAt(port)).every(({ fingerprint256 }) => fingerprint256 === before)).toBe(true);
+  await until(() => turnstile.connections > 0, 10_000);
+  killWorker(relay, 0);
+  await until(() => relay.process.events.some(({ state: is, worker }) => is === 'died' && worker === 0), 10_000);
+  await bothServe(relay);
+  turnstile.open();
+  await until(() => countNew(relay.process) === 2, 20_000);
+  const renewed = await certificatesAt(port);
+  expect(new Set(renewed.map(({ fingerprint256 }) => fingerprint256)).size).toBe(1);
+  expect(renewed[0]?.checkIssued(new X509Certificate(old))).toBe(false);
+});
+
+it('the port of --acme-http is that of one worker, and of its replacement after it died', {
+  timeout: 120_000,
+}, async () => {
+  const httpPort = await freePort();
+  const pebble = await startPebble({ names: { [NAME]: HERE }, tlsPort: 1, httpPort });
+  const turnstile = await startTurnstile(pebble.directory);
+  const http = ['--acme-http', `127.0.0.1:${httpPort}`];
+  const args = ['--workers', '2', ...acme(NAME, { ...pebble, directory: turnstile.directory }), ...http];
+  const relay = await startRelay({ args });
+  await bothServe(relay);
+  killWorker(relay, 0);
+  await until(() => relay.process.events.some(({ event, state }) => event === 'worker' && state === 'died'), 10_000);
+  await bothServe(relay);
+  turnstile.open();
+  await until(() => countNew(relay.process) === 2, 20_000);
+  expect((await certificatesAt(relay.port)).every((each) => each.checkHost(NAME) === NAME)).toBe(true);
 });
 
 it('while the authority is down at a renewal, the certificate stays in use, and one line says so', async () => {

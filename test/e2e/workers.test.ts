@@ -1,10 +1,11 @@
 /** A relay of several worker processes, as real processes: what one process does, and what happens when a worker dies. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { PATIENCE } from '../support/patience.ts';
 import { exchange } from '../support/payload.ts';
+import { bothServe, childrenOf } from '../support/programs/worker-processes.ts';
 import { wstun } from '../support/programs/wstun-process.ts';
 import {
   invite,
@@ -22,34 +23,10 @@ const TWO = ['--workers', '2'];
 const ALLOW = { allow: ['127.0.0.1'] };
 const BACK_MS = 1_000 * PATIENCE;
 
-/** The processes that this one has started. */
-function childrenOf(pid: number): number[] {
-  const isChild = (each: string): boolean => {
-    try {
-      return readFileSync(`/proc/${each}/stat`, 'latin1')
-        .replace(/^.*\) \S /s, '')
-        .startsWith(`${pid} `);
-    } catch {
-      // It has ended meanwhile.
-      return false;
-    }
-  };
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && isChild(name))
-    .map(Number);
-}
-
 async function startTwoWorkers(args: readonly string[] = []): Promise<RunningRelay> {
   const relay = await startRelay({ args: [...TWO, ...args] });
   await bothServe(relay);
   return relay;
-}
-
-async function bothServe({ process: { events } }: RunningRelay): Promise<void> {
-  const count = (state: string): number =>
-    events.filter((each) => each.event === 'worker' && each.state === state).length;
-  // The first one serves when the relay is ready.
-  await until(() => 1 + count('serving') - count('died') === 2, 20_000);
 }
 
 /** Kills one of the workers. */
