@@ -1,6 +1,7 @@
 /** A relay of several worker processes, as real processes: what one process does, and what happens when a worker dies. */
 import { readdirSync } from 'node:fs';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { PATIENCE } from '../support/patience.ts';
@@ -16,6 +17,7 @@ import {
   startRelay,
 } from '../support/programs/wstun-stack.ts';
 import { connectThrough, endOf, take } from '../support/proxy/through-proxy.ts';
+import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
 
 const MIB = 1024 * 1024;
@@ -171,9 +173,8 @@ describe('a relay of two workers', () => {
 
   it('a relay of two workers that cannot start says why, once, and leaves no process', async () => {
     const taken = await tcpServer(echo);
-    const { code, stderr } = await wstun(['relay', ...TWO, '--listen', `127.0.0.1:${taken}`, '--state', 'x'], {
-      env: { WSTUN_STATE: '' },
-    });
+    const args = ['--listen', `127.0.0.1:${taken}`, '--state', join(await tempDir(), 'state')];
+    const { code, stderr } = await wstun(['relay', ...TWO, ...args]);
     expect({ code, stderr }).toEqual({ code: 69, stderr: expect.stringContaining('WSTUN-E1') });
     expect(stderr.match(/WSTUN-E/g)).toHaveLength(1);
   });
