@@ -14,6 +14,6 @@ export interface SharedChallenges {
    * it. Never rejects.
    */
   open(name: string, pair: ChallengePair): Promise<() => void>;
-  /** Who answers for other nodes. It hears of challenges that are open already. Undefined: the one of that name ended. */
+  /** Who answers for other nodes. It hears of those that are open already. Undefined: the one of that name is over. */
   setHandler(handle: (name: string, pair: ChallengePair | undefined) => void): void;
 }

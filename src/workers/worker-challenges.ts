@@ -1,4 +1,4 @@
-/** A worker's part of the challenges of all (`SharedChallenges`): those of others, and the word of its own to the hub. */
+/** A worker's part of the challenges of all (`SharedChallenges`): those of others, and the word of its own to them. */
 import type { ChallengePair, SharedChallenges } from '../relay/shared-challenges.ts';
 import { ANSWER_LIMIT_MS, type Channel } from './channel.ts';
 import type { Questions, WorkerId } from './messages.ts';
