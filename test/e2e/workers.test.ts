@@ -1,4 +1,6 @@
 /** A relay of several worker processes, as real processes: what one process does, and what happens when a worker dies. */
+
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -6,6 +8,7 @@ import { describe, expect, it } from 'vitest';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { PATIENCE } from '../support/patience.ts';
 import { exchange } from '../support/payload.ts';
+import { holdSocket } from '../support/programs/socket-holder.ts';
 import { bothServe, childrenOf } from '../support/programs/worker-processes.ts';
 import { wstun } from '../support/programs/wstun-process.ts';
 import {
@@ -169,6 +172,26 @@ describe('a relay of two workers', () => {
     expect(sumOf(await read('metrics'), 'wstun_streams_opened_total')).toBeGreaterThanOrEqual(opened);
     await until(() => relay.process.events.some(({ state }) => state === 'serving'));
     expect([await read('healthz'), await read('readyz')]).toEqual(['ok\n', 'ready\n']);
+  });
+
+  it('two workers listen on a passed socket, which another program keeps open while they restart', {
+    timeout: 120_000,
+  }, async () => {
+    const target = await tcpServer(echo);
+    const holder = await holdSocket();
+    const args = [...TWO, '--state', await tempDir(), '--url', `ws://127.0.0.1:${holder.port}`];
+    const pid = await holder.relay(args);
+    const of = { state: args[3] ?? '' };
+    const secret = await invite(of, 'alice', ALLOW);
+    await expectEcho(await startClient(secret), target);
+    process.kill(pid, 'SIGTERM');
+    expect(await holder.exited()).toBe(0);
+    // Nobody accepts now; the kernel still connects.
+    const waiting = connect(holder.port, '127.0.0.1');
+    await once(waiting, 'connect');
+    waiting.destroy();
+    await holder.relay(args);
+    await expectEcho(await startClient(secret), target);
   });
 
   it('a relay of two workers that cannot start says why, once, and leaves no process', async () => {
