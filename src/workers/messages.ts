@@ -48,9 +48,11 @@ export interface Load {
   readonly cleared: readonly string[];
 }
 
-/** As PassedUpgrade; bytes in base64. An exit's ticket never has keys of other links beside it. */
-export interface SentUpgrade extends Omit<PassedUpgrade, 'rest'> {
+/** As PassedUpgrade; bytes in base64, an audience in hex: IPC is JSON. An exit's ticket has no keys of other links. */
+export interface SentUpgrade extends Omit<PassedUpgrade, 'rest' | 'admitted'> {
   readonly rest: string;
+  readonly admitted: Omit<PassedUpgrade['admitted'], 'audience'>;
+  readonly audience: string | undefined;
 }
 
 export interface HttpLinkPlace {

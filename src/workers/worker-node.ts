@@ -131,7 +131,8 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
   }
 
   passUpgrade(worker: WorkerId, socket: Socket, upgrade: PassedUpgrade): void {
-    const sent = { ...upgrade, rest: upgrade.rest.toString('base64') };
+    const { audience, ...admitted } = upgrade.admitted;
+    const sent = { ...upgrade, admitted, audience: audience?.toString(16), rest: upgrade.rest.toString('base64') };
     this.channel.note({ note: 'upgrade', worker, upgrade: sent }, socket);
   }
 
@@ -256,11 +257,14 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
     return token.slice(0, this.tokenPrefix.length);
   }
 
-  private takeUpgrade(upgrade: SentUpgrade, socket: Socket | undefined): void {
+  private takeUpgrade({ audience, ...upgrade }: SentUpgrade, socket: Socket | undefined): void {
     // It may have ended on its way.
     if (socket === undefined) return;
     if (this.onUpgrade === undefined) socket.destroy();
-    else this.onUpgrade(socket, { ...upgrade, rest: Buffer.from(upgrade.rest, 'base64') });
+    else {
+      const admitted = { ...upgrade.admitted, ...(audience !== undefined && { audience: BigInt(`0x${audience}`) }) };
+      this.onUpgrade(socket, { ...upgrade, admitted, rest: Buffer.from(upgrade.rest, 'base64') });
+    }
   }
 
   private answerCall({ exit, token }: Questions['call']['ask']): CallOutcome {

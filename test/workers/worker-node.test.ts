@@ -1,4 +1,5 @@
 import { createServer } from 'node:http';
+import { Socket } from 'node:net';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Peer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
@@ -59,16 +60,21 @@ describe('a link that is passed to another worker', () => {
   });
 });
 
+/** As IPC does it. */
+function sent(envelope: Envelope): Envelope {
+  return JSON.parse(JSON.stringify(envelope)) as Envelope;
+}
+
 /** Two workers of one relay, in this process. */
 async function setUp() {
   const directory = await tempDir();
   const hub = new Hub({ onReady: () => {} });
   const worker = async (id: string) => {
-    const toNode = (envelope: Envelope) => queueMicrotask(() => node.receive(structuredClone(envelope)));
+    const toNode = (envelope: Envelope, socket?: Socket) => queueMicrotask(() => node.receive(sent(envelope), socket));
     const toHub = hub.add(id, toNode);
     const node: WorkerNode = new WorkerNode({
       ...{ id, directory, logger: silentLogger, onClose() {}, onReload() {} },
-      post: (envelope) => queueMicrotask(() => toHub(structuredClone(envelope))),
+      post: (envelope, socket) => queueMicrotask(() => toHub(sent(envelope), socket)),
       report: async () => undefined,
     });
     const known = new Set<string>();
@@ -162,6 +168,25 @@ describe('named exits at two workers', () => {
     expect(two.exits.isRequested('home', `0101${'0'.repeat(28)}`)).toBe(false);
   });
 });
+
+it.each([{}, { audience: 2n ** 63n + 1n }])(
+  'an upgrade that is passed to another worker comes there with all that is known of it, and %o',
+  async (more) => {
+    const { one, two } = await setUp();
+    const upgrade = {
+      head: { method: 'GET', url: '/', httpVersion: '1.1', headers: { upgrade: 'websocket' } },
+      rest: Buffer.from('early'),
+      admitted: { peer: 'home', role: 'exit' as const, destination: 'token', protocol: 1, features: 0, ...more },
+      remote: '192.0.2.1',
+    };
+    const heard: unknown[] = [];
+    two.node.setUpgradeHandler((socket, passed) => heard.push(socket, passed));
+    const socket = new Socket();
+    one.node.passUpgrade('0101', socket, upgrade);
+    await until(() => heard.length > 0);
+    expect(heard).toEqual([socket, upgrade]);
+  },
+);
 
 describe('challenges of a certificate authority at two workers', () => {
   it('a challenge of the first worker is answered by the other one before it counts as open, until it is over', async () => {
