@@ -25,7 +25,7 @@ import { keyOfName, nameOfKey } from './names.ts';
 /** For a first answer of the cluster. */
 const READ_MS = 5_000;
 /** While the servers elect a new leader, which takes up to 9 s, nothing can be written. */
-const EDIT_MS = 15_000;
+const EDIT_MS = 20_000;
 const EDIT_PAUSE_MS = 200;
 /** Several changes that come together are one: each costs the relay a look at all entries. */
 const SETTLE_MS = 20;

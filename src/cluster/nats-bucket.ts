@@ -9,7 +9,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { Bucket, BucketHandler, BucketOptions, BucketValue } from './bus.ts';
 import { BucketWatch } from './nats-bucket-watch.ts';
 import type { Library } from './nats-connection.ts';
-import type { JetStreamManager, KV, NatsConnection } from './nats-library.ts';
+import type { JetStreamManager, KV, Kvm, NatsConnection } from './nats-library.ts';
 
 /** For one answer of JetStream. Servers that elect a new leader take up to two seconds, and then it is asked again. */
 const ANSWER_MS = 2_000;
@@ -40,6 +40,8 @@ export class NatsBucket implements Bucket {
   private opened: Opened | undefined;
   private handler: BucketHandler | undefined;
   private watching: BucketWatch | undefined;
+  /** More copies were asked for. */
+  private isSpread = false;
   /** Who asked before it was open. */
   private readonly waiting = new Set<AbortableWait<Opened>>();
 
@@ -150,30 +152,40 @@ export class NatsBucket implements Bucket {
     }
   }
 
+  /** One question where the bucket is there: while its servers elect a leader, each costs seconds. */
   private async openOnce(connection: NatsConnection): Promise<Opened> {
-    const { jetstreamManager, Kvm, StorageType } = this.library;
-    const manager = await jetstreamManager(connection, { timeout: ANSWER_MS });
+    const { jetstreamManager, Kvm } = this.library;
+    const manager = await jetstreamManager(connection, { timeout: ANSWER_MS, checkAPI: false });
     const kvm = new Kvm(manager.jetstream());
-    const { maxAgeMs: ttl, inMemory = false } = this.options;
-    const common = { history: 1, storage: inMemory ? StorageType.Memory : StorageType.File, ...(ttl && { ttl }) };
-    const wanted = this.options.replicas ?? MAX_REPLICAS;
-    let kv: KV;
+    const stream = `KV_${this.name}`;
     try {
-      kv = await kvm.create(this.name, { ...common, replicas: wanted });
+      const { config } = await manager.streams.info(stream);
+      await this.spread(manager, stream, config.num_replicas);
+      return { kv: await kvm.open(this.name), manager };
+    } catch (error) {
+      if (codeOf(error) !== NO_STREAM) throw error;
+      return { kv: await this.make(kvm), manager };
+    }
+  }
+
+  private async make(kvm: Kvm): Promise<KV> {
+    const { StorageType } = this.library;
+    const { maxAgeMs: ttl, inMemory = false, replicas } = this.options;
+    const common = { history: 1, storage: inMemory ? StorageType.Memory : StorageType.File, ...(ttl && { ttl }) };
+    try {
+      return await kvm.create(this.name, { ...common, replicas: replicas ?? MAX_REPLICAS });
     } catch (error) {
       // Fewer servers than that: one copy, as two would both be needed at any time.
-      if (this.options.replicas !== undefined || !isTooManyReplicas(error)) throw error;
-      kv = await kvm.create(this.name, { ...common, replicas: 1 });
+      if (replicas !== undefined || !isTooManyReplicas(error)) throw error;
+      return await kvm.create(this.name, { ...common, replicas: 1 });
     }
-    await this.spread(manager, wanted);
-    return { kv, manager };
   }
 
   /** It may have been made when there was one server. */
-  private async spread(manager: JetStreamManager, wanted: number): Promise<void> {
-    const stream = `KV_${this.name}`;
-    const { config } = await manager.streams.info(stream);
-    if (config.num_replicas >= wanted) return;
+  private async spread(manager: JetStreamManager, stream: string, replicas: number): Promise<void> {
+    const wanted = this.options.replicas ?? MAX_REPLICAS;
+    if (replicas >= wanted || this.isSpread) return;
+    this.isSpread = true;
     await manager.streams.update(stream, { num_replicas: wanted }).catch((error: unknown) => {
       this.options.logger.debug({ bucket: this.name, reason: textOf(error) }, 'a bucket has fewer copies than it may');
     });
@@ -197,6 +209,9 @@ function textOf(error: unknown): string {
 function codeOf(error: unknown): number | undefined {
   return (error as { readonly code?: number }).code;
 }
+
+/** Stream not found. */
+const NO_STREAM = 10_059;
 
 function isWrongRevision(error: unknown): boolean {
   return codeOf(error) === 10_071 || codeOf(error) === 10_164;

@@ -75,7 +75,18 @@ export interface NatsOptions {
 }
 
 /** One, or as many as are to be a cluster; resolves when JetStream answers. */
-export async function startNats(count = 1, { args = [], jetstream = true }: NatsOptions = {}): Promise<NatsServer[]> {
+export async function startNats(count = 1, options: NatsOptions = {}): Promise<NatsServer[]> {
+  for (let left = 3; ; left--) {
+    try {
+      return await startOnce(count, options);
+    } catch (error) {
+      // Somebody has taken one of the ports meanwhile.
+      if (left === 0) throw error;
+    }
+  }
+}
+
+async function startOnce(count: number, { args = [], jetstream = true }: NatsOptions): Promise<NatsServer[]> {
   const ports: Ports[] = [];
   for (let at = 0; at < count; at++)
     ports.push({ client: await freePort(), monitor: await freePort(), route: await freePort() });
