@@ -3,6 +3,8 @@
  * @module-tag waits
  */
 import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { decodeInvite, encodeInvite } from '../../src/crypto/invite.ts';
 import { audienceOf, TicketSealer } from '../../src/crypto/ticket.ts';
@@ -11,10 +13,14 @@ import { TicketDialer } from '../../src/tunnel/dial/ticket-dialer.ts';
 import { LinkRecorder } from '../support/links/link-recorder.ts';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
+import { makeAuthority } from '../support/programs/authority.ts';
+import { urlsOf } from '../support/programs/nats.ts';
 import { WstunCluster } from '../support/programs/wstun-cluster.ts';
+import { wstun } from '../support/programs/wstun-process.ts';
 import { invite, type RunningClient, startClient, startExit } from '../support/programs/wstun-stack.ts';
 import { rawExchange } from '../support/proxy/raw-http.ts';
 import { connectThrough, endOf } from '../support/proxy/through-proxy.ts';
+import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
 
 const MIB = 1024 * 1024;
@@ -64,6 +70,51 @@ describe('a cluster of relays', () => {
     const secret = await clientOf('alice', 1);
     await use(await startClient(secret), target, 16 * MIB);
   });
+
+  it(
+    'an exit goes itself to a relay that its invite does not have, where that proves its name by TLS',
+    LIMIT,
+    async () => {
+      const target = await tcpServer(echo);
+      const authority = makeAuthority('/CN=cluster');
+      const dir = await tempDir();
+      const { cert, key } = authority.issue('IP:127.0.0.1');
+      const texts = { 'ca.pem': authority.cert, 'cert.pem': cert, 'key.pem': key };
+      for (const [name, text] of Object.entries(texts)) await writeFile(join(dir, name), text, { mode: 0o600 });
+      const trusting = ['--tls-ca', join(dir, 'ca.pem')];
+      const tls = ['--tls-cert', join(dir, 'cert.pem'), '--tls-key', join(dir, 'key.pem')];
+      const cluster = await WstunCluster.start({ args: ['--no-exit', ...tls] });
+      const exit = await startExit({ invite: await cluster.invite('home', { role: 'exit' }), args: trusting });
+      const secret = await invite(exit, 'alice', { allow: ['127.0.0.1'], url: cluster.urlOf(1) });
+      await use(await startClient(secret, { args: trusting }), target, MIB);
+      // Its own relay has forwarded nothing.
+      expect(cluster.relay(0).process.stderr).not.toContain('a client was connected to its exit');
+      expect(cluster.relay(1).process.stderr).toContain('a client was connected to its exit');
+    },
+  );
+
+  it(
+    'wstun relay status shows all relays of a cluster, their exits, and who is on at which of them',
+    LIMIT,
+    async () => {
+      const target = await tcpServer(echo);
+      const cluster = await WstunCluster.start();
+      const { clientOf } = await exitAt(cluster, 0);
+      await use(await startClient(await clientOf('alice', 1)), target, MIB);
+      const place = ['--cluster', urlsOf(cluster.servers)];
+      const { stdout } = await wstun(['relay', 'status', ...place]);
+      expect(stdout).toMatch(/^2 relays, 1 exit, 2 clients\n {2}home {2}at [0-9a-f]{8}\n/);
+      expect(stdout).toContain(`at ${cluster.urlOf(1)}`);
+      const { stdout: lines } = await wstun(['status', '--json', ...place]);
+      const relays = lines
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      const at = (url: string) => relays.find((relay) => relay.url === url);
+      expect(at(cluster.urlOf(0))).toMatchObject({ exits: [{ name: 'home' }], cluster: { name: 'wstun', relays: 2 } });
+      expect(at(cluster.urlOf(1))).toMatchObject({ exits: [], peers: [{ name: 'home/1', exit: 'home' }] });
+    },
+  );
 
   it('a client of an exit that is at no relay is told so in less than 50 ms', LIMIT, async () => {
     const cluster = await WstunCluster.start();

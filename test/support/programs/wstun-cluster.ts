@@ -62,7 +62,8 @@ export class WstunCluster {
 
   /** Of that relay alone. */
   urlOf(at: number): string {
-    return `ws://127.0.0.1:${this.ports[at]}`;
+    const scheme = this.args.includes('--tls-cert') ? 'wss' : 'ws';
+    return `${scheme}://127.0.0.1:${this.ports[at]}`;
   }
 
   relay(at: number): RunningRelay {
