@@ -77,7 +77,7 @@ export class AdminServer {
   }
 
   private async pageOf({ method, url, headers }: IncomingMessage): Promise<Page> {
-    if ((method !== 'GET' && method !== 'HEAD') || !isLocalName(headers.host ?? '')) return NOT_FOUND;
+    if ((method !== 'GET' && method !== 'HEAD') || !isLocalName(headers.host)) return NOT_FOUND;
     switch (url) {
       case '/healthz':
         return { status: 200, text: 'ok\n' };
@@ -111,8 +111,11 @@ function readiness(why: string | undefined): Page {
   return why === undefined ? { status: 200, text: 'ready\n' } : { status: 503, text: `not ready: ${why}\n` };
 }
 
-/** An IP address or localhost. A web page whose name resolves to this address (DNS rebinding) sends that name. */
-function isLocalName(host: string): boolean {
+/**
+ * An IP address or localhost. A web page whose name resolves to this address (DNS rebinding) sends that name, as every
+ * browser does. Undefined: a probe by HTTP/1.0, such as HAProxy's.
+ */
+function isLocalName(host = 'localhost'): boolean {
   const name = host.replace(/:\d+$/, '');
   const literal = /^\[.*\]$/.test(name) ? name.slice(1, -1) : name;
   return name.toLowerCase() === 'localhost' || isIP(literal) !== 0;

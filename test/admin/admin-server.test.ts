@@ -45,6 +45,10 @@ it.each(
   expect(await ask(`${request}\r\nConnection: close\r\n\r\n`)).toMatch(/^HTTP\/1.1 404 /);
 });
 
+it('the pages answer a probe by HTTP/1.0, which names no host', async () => {
+  expect(await ask('GET /readyz HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1.1 200 /);
+});
+
 it('the readiness page says in one line why it is not ready, and that it is', async () => {
   let why: string | undefined = 'draining';
   const port = await start({ whyNotReady: () => why });

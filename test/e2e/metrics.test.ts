@@ -12,6 +12,7 @@ import { type ChaosProxy, startChaosProxy } from '../support/net/chaos-proxy.ts'
 import { closedPort, echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
 import { AdminPages } from '../support/programs/admin-pages.ts';
+import { startHaproxy } from '../support/programs/haproxy.ts';
 import { run } from '../support/programs/programs.ts';
 import { startPrometheus } from '../support/programs/prometheus.ts';
 import { WstunProcess, wstun } from '../support/programs/wstun-process.ts';
@@ -252,6 +253,26 @@ describe('a relay that only forwards, a named exit, and its client', () => {
     expect(await exit.exited).toBe(0);
     expect((await atRelay.metrics()).get('wstun_exits_registered')).toBe(0);
     relay.process.signal('SIGTERM');
+    expect(await relay.process.exited).toBe(0);
+  });
+});
+
+describe('a load balancer', () => {
+  it('HAProxy leaves out a relay that drains, by its readiness page', { timeout: 120_000 }, async () => {
+    const echoing = await tcpServer(echo);
+    const relay = await startRelay({ args: ADMIN });
+    const pages = await AdminPages.of(relay.process, 'relay');
+    const secret = await invite(relay, 'alice', { allow: [`127.0.0.1:${echoing}`] });
+    const kept = await openEchoed((await startClient(secret)).port, echoing);
+    const check = `check port ${pages.port} inter 100ms`;
+    const port = await startHaproxy(relay.port, 'option httpchk GET /readyz', check);
+    const status = async () => (await fetch(`http://127.0.0.1:${port}/`)).status;
+    await expect.poll(status).toBe(404);
+    relay.process.signal('SIGTERM');
+    await becomes(pages, '503');
+    // Of HAProxy: it has no server.
+    await expect.poll(status).toBe(503);
+    kept.destroy();
     expect(await relay.process.exited).toBe(0);
   });
 });
