@@ -26,7 +26,7 @@ import {
   type TicketFields,
 } from './ticket-format.ts';
 
-export { AUDIENCE_FEATURE, audienceOf } from './audience.ts';
+export { audienceOf } from './audience.ts';
 export { decodeSegment, HTTP_FEATURE, HttpLinkKey } from './http-link.ts';
 export type { Peer } from './key-table.ts';
 export { type Refusal, type RefusalReason, TICKET_TEXT_LENGTH, type TicketFields } from './ticket-format.ts';

@@ -8,6 +8,7 @@ import { inspect } from 'node:util';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ServingState } from '../../src/app/serving-state.ts';
 import { Tether } from '../../src/app/tether.ts';
+import { decodeInvite, encodeInvite } from '../../src/crypto/invite.ts';
 import {
   type Client,
   type ClientOptions,
@@ -160,6 +161,8 @@ describe('an option of a wrong type', () => {
     [{ tls: { certFile: 'cert.pem' } }],
     [{ admin: 9090 }],
     [{ url: 5 }],
+    [{ ownUrl: 5 }],
+    [{ ownUrl: Array.from({ length: 17 }, (_, i) => `wss://relay${i}.example`) }],
     [{ dns: '192.0.2.1' }],
     [{ hosts: { wiki: 5 } }],
     [{ exit: 'no' }],
@@ -270,6 +273,18 @@ describe('a client', () => {
       expect(await faultOfPromise(clientFor(firstInvite, options))).toBe('bad-credentials');
     },
   );
+
+  it('a relay with `ownUrl` opens tickets for the URL that it has guessed, and none for others', async () => {
+    const relay = await relayFor({ ownUrl: 'wss://relay.example' });
+    const { allow, fetchBy } = await page();
+    const invite = await relay.invite('alice', { allow });
+    expect(await fetchBy(await clientFor(invite))).toBe('200 here');
+    const { port } = new URL(relay.url);
+    const elsewhere = encodeInvite({ ...decodeInvite(invite), relayUrls: [`ws://localhost:${port}`] });
+    const client = await clientFor(elsewhere, { once: true });
+    expect(await faultOfPromise(client.ended)).toBe('relay-refused');
+    expect(relay.status().refusals).toMatchObject({ misdirected: expect.any(Number) });
+  });
 
   it('a client with `once` ends with the reason, and a program that does not ask for it goes on', async () => {
     const { firstInvite = '' } = await relayFor({ url: `ws://127.0.0.1:${await closedPort()}` });

@@ -1,11 +1,11 @@
 /** Tickets that say for which relay they are: whose open, what their rejection leaves behind, and what shows in them. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { AUDIENCE_FEATURE } from '../../src/crypto/audience.ts';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { parseRelayUrl } from '../../src/crypto/relay-url.ts';
 import { ReplayGuard } from '../../src/crypto/replay-guard.ts';
 import {
-  AUDIENCE_FEATURE,
   type Audiences,
   audienceOf,
   openWithAny,

@@ -3,7 +3,7 @@ import { createHmac, hkdfSync } from 'node:crypto';
 import nacl from 'tweetnacl';
 import { describe, expect, it, vi } from 'vitest';
 import { type CipherSuite, importCipherKey, rekey } from '../../src/crypto/aead.ts';
-import { writeAudience } from '../../src/crypto/audience.ts';
+import { AUDIENCE_FEATURE, writeAudience } from '../../src/crypto/audience.ts';
 import { decodeInvite, encodeInvite, type Invite } from '../../src/crypto/invite.ts';
 import {
   formatIdentitySecret,
@@ -15,7 +15,7 @@ import {
 import { HandshakeState } from '../../src/crypto/noise.ts';
 import { isPublicKey } from '../../src/crypto/public-key.ts';
 import { RecordOpener, RecordSealer } from '../../src/crypto/record-cipher.ts';
-import { AUDIENCE_FEATURE, audienceOf, decodeSegment, TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
+import { audienceOf, decodeSegment, TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
 import { decodeTicket, numericHint, openTicket, sealRefusal } from '../../src/crypto/ticket-format.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';
 import type { MuxEvent } from '../../src/mux/events.ts';

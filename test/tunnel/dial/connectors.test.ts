@@ -1,7 +1,8 @@
 /** The choice between a direct dial and the phone; the phone's own tickets. In virtual time. */
 import { describe, expect, it, vi } from 'vitest';
+import { AUDIENCE_FEATURE } from '../../../src/crypto/audience.ts';
 import { createIdentity } from '../../../src/crypto/keys.ts';
-import { AUDIENCE_FEATURE, FURTHER_FEATURE, PAGE_FEATURE, TicketOpener } from '../../../src/crypto/ticket.ts';
+import { FURTHER_FEATURE, PAGE_FEATURE, TicketOpener } from '../../../src/crypto/ticket.ts';
 import { type FaultName, WstunError } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
