@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import nacl from 'tweetnacl';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { AUDIENCE_FEATURE } from '../../src/crypto/audience.ts';
 import { HTTP_FEATURE, HttpLinkKey } from '../../src/crypto/http-link.ts';
 import { createIdentity, type Identity } from '../../src/crypto/keys.ts';
 import {
-  AUDIENCE_FEATURE,
   openWithAny,
   TICKET_TEXT_LENGTH,
   type TicketFields,

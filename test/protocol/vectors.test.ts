@@ -191,7 +191,7 @@ describe('tickets of appendix A', () => {
       return opener;
     };
     expect(openerOf(audience + 1n).open(sealed, now)).toMatchObject({ admitted: false, reason: 'misdirected' });
-    const opened = { admitted: true, peer: 'c', fields: { ...fields, features: AUDIENCE_FEATURE } };
+    const opened = { admitted: true, peer: 'c', audience, fields: { ...fields, features: AUDIENCE_FEATURE } };
     expect(openerOf(audience).open(sealed, now)).toEqual(opened);
   });
 
