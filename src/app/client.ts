@@ -1,7 +1,7 @@
 /** A client: a proxy on this machine, and the session that carries its connections. No output, signals or flags. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { systemClock } from '../clock.ts';
-import { decodeInvite, type Invite } from '../crypto/invite.ts';
+import { decodeInvite, type Invite, withRelays } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { type Logger, silentLogger } from '../observability/logger.ts';
@@ -13,16 +13,17 @@ import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
 import { targetOfAuthority } from '../proxy/request-target.ts';
 import { DialledPlaces } from '../transport/connection/dialled-places.ts';
 import type { Reach } from '../transport/connection/reach.ts';
+import { formatPin } from '../transport/connection/tls-pin.ts';
 import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-dialer.ts';
 import type { LinkUse } from '../tunnel/reconnect/link-limits.ts';
 import { ClientCounts } from '../tunnel/session/client-counts.ts';
 import type { LinkCount } from '../tunnel/session/extra-links.ts';
-import { type ClientObserver, TunnelClient } from '../tunnel/session/tunnel-client.ts';
+import { type ClientObserver, type ToldRelays, TunnelClient } from '../tunnel/session/tunnel-client.ts';
 import { type Admin, openAdmin } from './admin.ts';
 import { BrowserCarrier, type BrowserNotice } from './browser-carrier.ts';
 import { clientMetrics, whyClientNotReady } from './client-metrics.ts';
 import { type ClientService, makeServices, type ServiceEvents, type ServiceOptions } from './client-services.ts';
-import { clientStatus } from './client-status.ts';
+import { clientStatus, placeOf } from './client-status.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { readForwards } from './forwarding.ts';
 import { refuseOpenNameServer } from './name-serving.ts';
@@ -32,6 +33,7 @@ import { whenListening } from './own-address.ts';
 import { ownPagesOf } from './own-pages.ts';
 import { checkProxyFile, type ProxyOptions } from './proxy-options.ts';
 import { type ReachOptions, reachOf, warnOfPages } from './reach-options.ts';
+import { RelayLearning } from './relay-learning.ts';
 import { ReplaceableProxies, ReplaceableReach } from './replaceable.ts';
 import { type Networks, openNetworks, type RouteNotice, type RouteOptions, routesOf } from './route-options.ts';
 import type { ClientStatus, PingStatus } from './status.ts';
@@ -57,6 +59,11 @@ export interface ClientEvents extends ClientObserver, ServiceEvents {
   onBrowser?(notice: BrowserNotice): void;
   /** Links go by another route than before, or a dial takes long: what is tried, and what was in the way. */
   onRoute?(notice: RouteNotice): void;
+  /**
+   * The exit has told of other relays, or of other keys of theirs, which are used from now on. `invite` is the one that
+   * was given, with these, for the next start: a secret. `relays` are URLs, best first.
+   */
+  onRelays?(info: { readonly relays: readonly string[]; readonly invite: string }): void;
 }
 
 export interface ClientOptions extends ProxyOptions, ReachOptions, RouteOptions, ServiceOptions {
@@ -200,7 +207,8 @@ type Fixed = Pick<
   ClientOptions,
   'viaBrowser' | 'browserArgs' | 'transport' | 'encryption' | 'tether' | 'dnsListen' | 'forwards'
 > & {
-  readonly to: Pick<Invite, 'relayUrls' | 'tlsPins' | 'exitName'>;
+  /** As it is now: an exit can tell of other relays. */
+  to: Pick<Invite, 'relayUrls' | 'tlsPins' | 'exitName'>;
 };
 
 class RunningClient implements Client {
@@ -215,6 +223,7 @@ class RunningClient implements Client {
   private readonly tether: Tether | undefined;
   private readonly browser: BrowserCarrier | undefined;
   private readonly tunnel: TunnelClient;
+  private readonly learning: RelayLearning;
   private readonly meter = new TrafficMeter();
   private readonly dialled = new DialledPlaces();
   private readonly own: OwnPages;
@@ -245,7 +254,10 @@ class RunningClient implements Client {
     this.proxies = new ReplaceableProxies(options, reach, () => this.reconnect(), logger);
     this.tether = this.createTether(options, invite);
     this.browser = this.createBrowser(options, invite);
-    this.tunnel = this.createTunnel(options, invite);
+    const counts = new ClientCounts(options.admin !== undefined);
+    const dialer = this.createDialer(options, invite, counts);
+    this.learning = this.createLearning(options, invite, dialer);
+    this.tunnel = this.createTunnel(options, dialer, counts);
     this.own = ownPagesOf(options.pacDirect, () => this.status());
     this.descriptors = watchDescriptors(logger, maxConnections + maxAssociations + DESCRIPTORS_BESIDE_PROGRAMS);
     this.network = followNetwork(this, logger);
@@ -331,6 +343,7 @@ class RunningClient implements Client {
 
   async close(graceMs = DRAIN_MS): Promise<void> {
     this.network.stop();
+    this.learning.stop();
     await this.proxies.stop();
     // Who has no stream yet is not waited for.
     this.tunnel.drain();
@@ -375,24 +388,48 @@ class RunningClient implements Client {
     return new BrowserCarrier({ browser, args, relayUrls, pins, onNotice, onNotStarted, onJoined, logger });
   }
 
-  private createTunnel(options: ClientOptions, invite: Invite): TunnelClient {
+  private createDialer(options: ClientOptions, invite: Invite, counts: ClientCounts): RelaySessionDialer {
     const { tether, logger, reach } = this;
-    const { encryption = 'on', direct = true, once = false, bond = false, resumeWindowMs, events = {} } = options;
+    const { encryption = 'on', direct = true, events = {} } = options;
     const pages = tether && { pages: tether.pages, direct };
     const { memory, known } = this.networks;
     const routes = routesOf(options, memory, this.proxies, (notice) => events.onRoute?.(notice));
-    const counts = new ClientCounts(options.admin !== undefined);
-    const dialer = new RelaySessionDialer(invite, encryption, logger, {
+    return new RelaySessionDialer(invite, encryption, logger, {
       ...{ reach, routes, known },
       tether: pages,
       browser: this.browser?.pages,
       handshakeTime: counts.handshakeTime,
     });
+  }
+
+  /** What is learnt holds for the next links. The present one stays, unless a better relay takes its place. */
+  private createLearning(options: ClientOptions, invite: Invite, dialer: RelaySessionDialer): RelayLearning {
+    const { invite: text, events = {} } = options;
+    return new RelayLearning(invite, {
+      clock: systemClock,
+      usePins: (pins) => this.reach.tls.learnPins(pins.map(formatPin)),
+      use: (urls) => {
+        if (dialer.learnRelays(urls)) this.tunnel.followRelays();
+        return dialer.relays;
+      },
+      onLearnt: (learnt) => {
+        this.fixed.to = { ...learnt, exitName: invite.exitName };
+        const { relayUrls: relays, tlsPins } = learnt;
+        this.logger.debug({ relays: relays.map(placeOf) }, 'the exit has told of other relays');
+        events.onRelays?.({ relays, invite: withRelays(text, relays, tlsPins) });
+      },
+    });
+  }
+
+  private createTunnel(options: ClientOptions, dialer: RelaySessionDialer, counts: ClientCounts): TunnelClient {
+    const { logger } = this;
+    const { once = false, bond = false, resumeWindowMs, events = {} } = options;
     const linkUse = linkUseOf(options);
     const limits = {
       ...{ once, links: options.links ?? 'auto', linkUse, counts },
       ...(resumeWindowMs !== undefined && { resumeWindowMs }),
       ...(bond && { findWays: () => dialer.ways() }),
+      onRelays: (told: ToldRelays) => this.learning.handle(told),
     };
     return new TunnelClient(dialer, events, logger, limits);
   }

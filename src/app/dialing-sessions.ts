@@ -5,7 +5,7 @@ import { Exit } from '../exit/serving/exit.ts';
 import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../mux/config.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { ProcessLimits } from '../state/limits-file.ts';
-import { ExitSessions } from '../tunnel/session/exit-sessions.ts';
+import { ExitSessions, type ToldRelays } from '../tunnel/session/exit-sessions.ts';
 import type { SessionPlaces } from '../tunnel/session/session-places.ts';
 import type { Dialling } from './dial-options.ts';
 import type { ServingCounts } from './serving-counts.ts';
@@ -19,6 +19,7 @@ interface DialingSessionsOptions {
   readonly isShortOfLinks?: () => boolean;
   readonly resumeWindowMs?: number | undefined;
   /** As of ExitSessionsOptions. */
+  readonly relays: () => ToldRelays | undefined;
   readonly places?: SessionPlaces | undefined;
   readonly logger: Logger;
   readonly counts: ServingCounts;
@@ -26,7 +27,7 @@ interface DialingSessionsOptions {
 
 /** By the keys as they are now. @throws WstunError interfaces-hidden */
 export function createSessions(options: DialingSessionsOptions): ExitSessions {
-  const { serving, isShortOfLinks, resumeWindowMs, places, logger, counts } = options;
+  const { serving, isShortOfLinks, resumeWindowMs, places, relays, logger, counts } = options;
   const { access, keys, isOverloaded } = serving;
   return new ExitSessions({
     keys: importKeyPair(keys.identity.exposeSessionKey()),
@@ -42,6 +43,7 @@ export function createSessions(options: DialingSessionsOptions): ExitSessions {
     acceptor: createDialer(options),
     logger,
     places,
+    relays,
     // They share their rate.
     isTogether: (peer) => access.rateOf(peer) !== undefined,
     counts: counts.sessions,

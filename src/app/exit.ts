@@ -341,7 +341,9 @@ class RunningExit implements Exit {
     const { counts, resumeWindowMs } = this;
     const { serving } = this.files;
     const ownPorts = () => (this.adminPages ? [this.adminPages.address.port] : []);
-    return createSessions({ serving, dialling, ownPorts, resumeWindowMs, logger, counts });
+    const { relayUrls: urls, tlsPins: pins = [] } = this.files.registration;
+    const relays = () => ({ urls, pins });
+    return createSessions({ serving, dialling, ownPorts, resumeWindowMs, relays, logger, counts });
   }
 
   private createHandler(): RegistrationsHandler {

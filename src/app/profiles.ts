@@ -85,6 +85,19 @@ export class Profiles {
     return { ...placeOf(first), hasSameAddress };
   }
 
+  /**
+   * The invite kept under that name, if it is this one but for its relays, of which it has learnt since.
+   * @throws WstunError bad-name, profile-unusable for the directory
+   */
+  async sameUnder(name: string, invite: string): Promise<string | undefined> {
+    const kept = await this.store.read(name).catch(ignoreUnusable);
+    const given = decodeInvite(invite);
+    return [kept?.untried, kept?.tried].find((text) => {
+      const before = text === undefined ? undefined : decoded(text);
+      return before !== undefined && isSameInvite(before, given);
+    });
+  }
+
   /** Returns false if it was kept already. @throws WstunError bad-name, profiles-full, state-unusable */
   async keep(name: string, invite: string): Promise<boolean> {
     return await this.store.offer(name, inviteIn(invite));
@@ -93,6 +106,11 @@ export class Profiles {
   /** It has had a session. Returns true if it has replaced another. @throws WstunError state-unusable */
   async prove(name: string, invite: string): Promise<boolean> {
     return await this.store.prove(name, inviteIn(invite));
+  }
+
+  /** The exit has told of other relays: the kept invite names these from now on. @throws WstunError state-unusable */
+  async learn(name: string, invite: string, next: string): Promise<boolean> {
+    return await this.store.replace(name, inviteIn(invite), inviteIn(next));
   }
 
   /** Back to the invite that worked, if there is one. @param invite only if it is this one */
@@ -161,6 +179,13 @@ function decoded(text: string): Invite | undefined {
  */
 function isSamePerson(one: Invite, other: Invite): boolean {
   return Buffer.from(one.exitSessionKey).equals(other.exitSessionKey);
+}
+
+/** Each invite has a secret of its own. */
+function isSameInvite(one: Invite, other: Invite): boolean {
+  const keysOf = ({ peer, relayGateKey, exitSessionKey }: Invite) =>
+    Buffer.concat([peer.exposeSecret(), relayGateKey, exitSessionKey]);
+  return one.exitName === other.exitName && one.role === other.role && keysOf(one).equals(keysOf(other));
 }
 
 function ignoreUnusable(error: unknown): undefined {

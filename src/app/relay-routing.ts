@@ -145,6 +145,11 @@ export class RelayRouter {
     this.options.sessions?.setResumeWindow(resumeWindowMs);
   }
 
+  /** The URLs of this relay, or the pins of its TLS key, have changed. */
+  tellRelays(): void {
+    this.options.sessions?.tellRelays();
+  }
+
   /** Other keys are in force: ends everything that was admitted by these. */
   retire(): void {
     this.clocks.close();

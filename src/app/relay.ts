@@ -27,7 +27,8 @@ import type { ProcessLimits } from '../state/limits-file.ts';
 import { readRegistration } from '../state/registration-file.ts';
 import { openStateDir } from '../state/state-dir.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
-import type { Pin } from '../transport/connection/tls-pin.ts';
+import { bytesOfPin, type Pin } from '../transport/connection/tls-pin.ts';
+import type { ToldRelays } from '../tunnel/session/exit-sessions.ts';
 import type { AcmeOptions } from './acme.ts';
 import { type Admin, OwnMetrics, openAdmin } from './admin.ts';
 import type { RelayCluster, RelayClusterOptions } from './cluster.ts';
@@ -433,6 +434,7 @@ class RunningRelay {
       server.setTls(pair);
       this.awaitsTls = false;
       this.pins = pinsOf(pair);
+      this.router.tellRelays();
       void this.saveInviteSettings().catch((error: unknown) =>
         options.logger.error({ reason: String(error) }, 'the pin of the TLS key cannot be saved'),
       );
@@ -514,12 +516,20 @@ class RunningRelay {
       resumeWindowMs,
       ...{ counts, logger },
       places: node?.places,
+      relays: () => this.toldRelays(),
     };
     const sessions = exit === false ? undefined : createSessions(dialing);
     const rendezvous = joined(node?.rendezvous, cluster?.rendezvous);
     const links = { isOverloaded, linksFree, linksKept, rendezvous };
     const router = { keys, access, known, instance, replays, audiences: ownUrls, sessions };
     return new RelayRouter({ ...router, ...links, logger, counts: counts.rendezvous });
+  }
+
+  /** A guess may be wrong for everybody but this machine. */
+  private toldRelays(): ToldRelays | undefined {
+    const { publicUrl, pins } = this;
+    if (publicUrl === undefined || publicUrl.source === 'guessed') return undefined;
+    return { urls: publicUrl.urls, pins: pins.map(bytesOfPin) };
   }
 
   private admit(kept: ReadonlySet<string>): void {

@@ -29,6 +29,7 @@ export function isAccessGone(error: unknown): boolean {
 
 /** An invite in use. None of its functions rejects. */
 export interface ClientInvite {
+  /** As it was at first. */
   readonly text: string;
   /** Under which it is kept, or is about to be. */
   readonly name: string | undefined;
@@ -36,6 +37,8 @@ export interface ClientInvite {
   keep(): Promise<void>;
   /** It has had a session. */
   prove(): Promise<void>;
+  /** Its exit has told of other relays: `next` is the same invite with these. */
+  learn(next: string): Promise<void>;
   /** Its access is gone. */
   giveUp(): Promise<void>;
 }
@@ -75,7 +78,9 @@ export async function chooseInvite(options: KeepOptions, state: string, output: 
   const given = named.isOnlyNamed ? undefined : await givenInvite(options);
   if (given !== undefined) {
     requireClient(given.text);
-    return inUse(given.text, await nameToKeep(given, options, profiles, output), profiles, output);
+    const name = await nameToKeep(given, options, profiles, output);
+    const known = name === undefined ? undefined : await profiles.sameUnder(name, given.text);
+    return inUse(known ?? given.text, name, profiles, output);
   }
   const chosen = await profiles.choose(named.name);
   if (chosen !== undefined) {
@@ -146,7 +151,8 @@ function inUse(
   isKept = false,
 ): ClientInvite {
   const nothing = () => Promise.resolve();
-  if (name === undefined) return { text, name, keep: nothing, prove: nothing, giveUp: nothing };
+  if (name === undefined) return { text, name, keep: nothing, prove: nothing, learn: nothing, giveUp: nothing };
+  let current = text;
   const later = name === DEFAULT_PROFILE ? 'wstun client' : `wstun client --as ${shellQuote(name)}`;
   const attempt = (what: string, work: () => Promise<void>) => async () => {
     await work().catch((error: unknown) => {
@@ -162,11 +168,17 @@ function inUse(
       output.say(`this invite is kept as "${name}"; next time "${later}" is enough`);
     }),
     prove: attempt('the use of this invite could not be noted', async () => {
-      if (await profiles.prove(name, text))
+      if (await profiles.prove(name, current))
         output.say(`this invite works, and has replaced the one that was kept as "${name}"`);
     }),
+    learn: (next) =>
+      attempt('the relays that the exit has told of could not be kept', async () => {
+        const isKept = await profiles.learn(name, current, next);
+        current = next;
+        if (isKept) output.say(`the invite kept as "${name}" is from now on for ${placeText(placeOfInvite(next))}`);
+      })(),
     giveUp: attempt('the earlier invite could not be restored', async () => {
-      if (await profiles.dropUntried(name, text))
+      if (await profiles.dropUntried(name, current))
         output.say(`this invite never worked; next time "${later}" uses the one before it`);
     }),
   };

@@ -114,7 +114,13 @@ async function run(options: ClientCommand, output: Output, settled: Settled): Pr
     ...(remoteForward && { remoteForwards: remoteForward }),
     ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
     ...(linkMaxAge !== undefined && { linkMaxAgeMs: linkMaxAge }),
-    events: firstFailure.follow(reports(output, outage, tether, showReady)),
+    events: firstFailure.follow({
+      ...reports(output, outage, tether, showReady),
+      onRelays: ({ relays, invite: next }) => {
+        output.event({ event: 'relays', relays });
+        kept = kept.then(() => invite.learn(next));
+      },
+    }),
     logger: output.logger,
   });
   kept = invite.keep();

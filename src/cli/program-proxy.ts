@@ -230,7 +230,7 @@ async function startOwn(
     ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
     ...(viaBrowser && { viaBrowser }),
     ...(viaBrowser && browserArg && { browserArgs: browserArg }),
-    ...(events && { events }),
+    events: { ...events, onRelays: ({ invite: next }) => void invite.learn(next) },
     ...hooks,
     state: defaultStateDir('client', process.env),
     ...{ invite: invite.text, signal, limitMs: CONNECT_LIMIT_MS, logger: output.logger },

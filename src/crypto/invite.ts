@@ -59,19 +59,29 @@ export interface Invite {
 
 /** Only letters, digits, `-` and `_`: no shell needs quotes around it. @throws WstunError bad-url */
 export function encodeInvite(invite: Invite): string {
-  if (invite.relayUrls.length === 0 || invite.relayUrls.length > MAX_RELAY_URLS)
-    throw new RangeError('1 to 8 relay URLs');
-  const { tlsPins = [] } = invite;
-  if (tlsPins.length > MAX_TLS_PINS) throw new RangeError('0 to 8 pins');
-  const fields = [
-    ...invite.relayUrls.map((url) => encodeField(FIELD.relayUrl, Buffer.from(parseRelayUrl(url)))),
+  return encodeFields([
+    ...relayFields(invite.relayUrls),
     encodeField(FIELD.relayGateKey, invite.relayGateKey),
     encodeField(FIELD.exitSessionKey, invite.exitSessionKey),
     ...(invite.exitName === undefined ? [] : [encodeField(FIELD.exitName, Buffer.from(invite.exitName))]),
     encodeField(FIELD.peerSecret, invite.peer.exposeSecret()),
     ...(invite.role === undefined ? [] : [encodeField(FIELD.role, Uint8Array.of(ROLES.indexOf(invite.role) + 1))]),
-    ...tlsPins.map((pin) => encodeField(FIELD.tlsPin, pin)),
-  ];
+    ...pinFields(invite.tlsPins ?? []),
+  ]);
+}
+
+/** @throws WstunError bad-url */
+function relayFields(urls: readonly string[]): Buffer[] {
+  if (urls.length === 0 || urls.length > MAX_RELAY_URLS) throw new RangeError('1 to 8 relay URLs');
+  return urls.map((url) => encodeField(FIELD.relayUrl, Buffer.from(parseRelayUrl(url))));
+}
+
+function pinFields(pins: readonly Uint8Array[]): Buffer[] {
+  if (pins.length > MAX_TLS_PINS) throw new RangeError('0 to 8 pins');
+  return pins.map((pin) => encodeField(FIELD.tlsPin, pin));
+}
+
+function encodeFields(fields: readonly Buffer[]): string {
   const body = Buffer.concat([Buffer.alloc(HEADER_BYTES), ...fields]);
   body.writeUInt8(VERSION, 0);
   body.writeUInt16BE(body.length + CHECKSUM_BYTES, 1);
@@ -83,10 +93,28 @@ export function encodeInvite(invite: Invite): string {
  * off), invite-mistyped (a character changed), two-invites, bad-url
  */
 export function decodeInvite(pasted: string): Invite {
-  const text = inviteIn(pasted);
+  return inviteOf(decodeFields(bodyOf(inviteIn(pasted)).subarray(HEADER_BYTES)));
+}
+
+/** Without its checksum. */
+function bodyOf(text: string): Buffer {
   const body = Buffer.from(text.slice(PREFIX.length), 'base64url').subarray(0, -CHECKSUM_BYTES);
   if (body.readUInt8(0) !== VERSION) throw malformed(OTHER_VERSION);
-  return inviteOf(decodeFields(body.subarray(HEADER_BYTES)));
+  return body;
+}
+
+/**
+ * The same invite with other relays and pins. Whatever else it has stays as it is: keys, the peer's secret, and fields
+ * that this version does not know. @throws WstunError as `decodeInvite`, bad-url
+ */
+export function withRelays(pasted: string, relayUrls: readonly string[], tlsPins: readonly Uint8Array[]): string {
+  const fields = rawFields(bodyOf(inviteIn(pasted)).subarray(HEADER_BYTES));
+  const kept = fields.filter(({ type }) => type !== FIELD.relayUrl && type !== FIELD.tlsPin);
+  return encodeFields([
+    ...relayFields(relayUrls),
+    ...kept.map(({ type, value }) => encodeField(type, value)),
+    ...pinFields(tlsPins),
+  ]);
 }
 
 /** The invite itself, without the text around it, as it was made. @throws WstunError as `decodeInvite` */
@@ -155,13 +183,23 @@ function encodeField(type: number, value: Uint8Array): Buffer {
 /** All values of each type. Types that this version does not know are ignored. */
 function decodeFields(bytes: Buffer): Map<number, Buffer[]> {
   const fields = new Map<number, Buffer[]>();
+  for (const { type, value } of rawFields(bytes)) fields.set(type, [...(fields.get(type) ?? []), value]);
+  return fields;
+}
+
+interface Field {
+  readonly type: number;
+  readonly value: Buffer;
+}
+
+function rawFields(bytes: Buffer): readonly Field[] {
+  const fields: Field[] = [];
   for (let at = 0; at < bytes.length; ) {
     const start = at + FIELD_HEADER_BYTES;
     if (start > bytes.length) throw malformed('a field is incomplete');
     const end = start + bytes.readUInt16BE(at + 1);
     if (end > bytes.length) throw malformed('a field is incomplete');
-    const type = bytes.readUInt8(at);
-    fields.set(type, [...(fields.get(type) ?? []), bytes.subarray(start, end)]);
+    fields.push({ type: bytes.readUInt8(at), value: bytes.subarray(start, end) });
     at = end;
   }
   return fields;

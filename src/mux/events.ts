@@ -1,6 +1,7 @@
 /** What a session reports to its owner: `MuxSession.pollEvent`, and the result of `open`. Pure. */
 import type { WireFaultName } from '../errors.ts';
 import type { Piece } from '../memory/pieces.ts';
+import type { ToldRelays } from '../protocol/relays.ts';
 import type { OpenRequest } from '../protocol/services.ts';
 import type { Target } from '../protocol/target.ts';
 
@@ -32,6 +33,8 @@ export type MuxEvent =
   | { readonly type: 'writable'; readonly stream: number }
   /** The peer could use so many links, and can receive so many bytes on each; 0: any number. */
   | { readonly type: 'links-wanted'; readonly wanted: number; readonly maxBytes: number }
+  /** The exit knows these relays: only at a client. */
+  | { readonly type: 'relays'; readonly told: ToldRelays }
   /** After `pingNow`, ms. */
   | { readonly type: 'pong'; readonly roundTripMs: number }
   /** The peer takes no more streams on this session; live ones continue. */

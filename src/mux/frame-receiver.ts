@@ -5,6 +5,7 @@ import { copiedIfSmall } from '../memory/small-pieces.ts';
 import { readAddress, readDatagrams } from '../protocol/datagrams.ts';
 import { FrameDecoder, type FrameHandler, type Violation } from '../protocol/frame-decoder.ts';
 import { MAX_CREDIT_BYTES, MIN_CREDIT_BYTES, PROTOCOL_VERSION, STREAMS_BEFORE_HELLO } from '../protocol/frames.ts';
+import type { ToldRelays } from '../protocol/relays.ts';
 import { featuresOfOpenerFor, isConnected, type OpenRequest } from '../protocol/services.ts';
 import type { Target } from '../protocol/target.ts';
 import { LATE_FRAMES_OF_REFUSED } from './peer-budgets.ts';
@@ -235,6 +236,12 @@ export class FrameReceiver implements FrameHandler {
 
   handleLinks(wanted: number, maxBytes: number): Violation {
     this.parts.events.push({ type: 'links-wanted', wanted, maxBytes });
+    return this.countNoOp();
+  }
+
+  handleRelays(told: ToldRelays | undefined): Violation {
+    const isForUs = this.parts.config.role === 'client';
+    if (told !== undefined && isForUs) this.parts.events.push({ type: 'relays', told });
     return this.countNoOp();
   }
 

@@ -11,7 +11,7 @@ import type { OpenRequest } from '../protocol/services.ts';
 import type { Target } from '../protocol/target.ts';
 import type { MuxConfig } from './config.ts';
 import { LazySet } from './lazy-collections.ts';
-import { ALL_LINKS, ALL_OPENS, WHOLE_SESSION } from './links/record-order.ts';
+import { ALL_LINKS, ALL_OPENS, ALL_RELAYS, WHOLE_SESSION } from './links/record-order.ts';
 import type { Liveness } from './liveness.ts';
 import type { ReceiveWindows } from './receive-windows.ts';
 import { LEAST_TURN, type Scheduler } from './scheduler.ts';
@@ -29,7 +29,9 @@ export type ControlFrame =
   | { readonly type: 'open-failed'; readonly stream: number; readonly fault: WireFaultName }
   | { readonly type: 'reset'; readonly stream: number; readonly fault: WireFaultName }
   | { readonly type: 'go-away'; readonly fault: WireFaultName; readonly lastStream: number }
-  | { readonly type: 'links'; readonly wanted: number; readonly maxBytes: number };
+  | { readonly type: 'links'; readonly wanted: number; readonly maxBytes: number }
+  /** Of `encodeRelays`. */
+  | { readonly type: 'relays'; readonly payload: Uint8Array };
 
 /** The largest control frame: OPEN with a 255-byte name. */
 const CONTROL_ROOM = FRAME_HEADER_BYTES + 263;
@@ -138,12 +140,19 @@ export class RecordWriter {
   private writeControl(maxBytes: number): void {
     let sent = 0;
     for (const frame of this.control) {
-      if (this.encoder.length + CONTROL_ROOM > maxBytes) break;
+      if (!this.hasRoomFor(frame, maxBytes)) break;
       this.writeControlFrame(frame);
       sent += 1;
     }
     // A new list where it is empty: one that has grown costs an idle session 150 bytes.
     if (sent > 0) this.control = sent < this.control.length ? this.control.slice(sent) : [];
+  }
+
+  /** One that is longer than any record for now has a record of its own. */
+  private hasRoomFor(frame: ControlFrame, maxBytes: number): boolean {
+    const { length } = this.encoder;
+    const isLong = frame.type === 'relays' && frame.payload.length > CONTROL_ROOM - FRAME_HEADER_BYTES;
+    return isLong ? length === 0 : length + CONTROL_ROOM <= maxBytes;
   }
 
   private writeControlFrame(frame: ControlFrame): void {
@@ -164,6 +173,8 @@ export class RecordWriter {
         return encoder.goAway(frame.fault, frame.lastStream);
       case 'links':
         return encoder.links(frame.wanted, frame.maxBytes);
+      case 'relays':
+        return encoder.relays(frame.payload);
     }
   }
 
@@ -240,5 +251,8 @@ function addTopics(frame: ControlFrame, topics: Set<number>): void {
       return;
     case 'links':
       topics.add(ALL_LINKS);
+      return;
+    case 'relays':
+      topics.add(ALL_RELAYS);
   }
 }

@@ -16,10 +16,12 @@ import {
   FEATURE_DATAGRAMS,
   FEATURE_LINKS,
   FEATURE_MAY_WAIT,
+  FEATURE_RELAYS,
   FEATURE_SERVICES,
   MAX_DATAGRAM_BYTES,
   MAX_RECORD_BYTES,
 } from '../protocol/frames.ts';
+import { encodeRelays, type ToldRelays } from '../protocol/relays.ts';
 import { featuresFor, hasBytes, isConnected, type OpenRequest, type Service } from '../protocol/services.ts';
 import { encodeHost, type Target } from '../protocol/target.ts';
 import type { MuxConfig } from './config.ts';
@@ -48,7 +50,8 @@ export class MuxSession {
     this.parts = new SessionParts(config, now);
     this.receiver = new FrameReceiver(this.parts);
     const always = FEATURE_MAY_WAIT | FEATURE_DATAGRAMS | FEATURE_SERVICES;
-    const features = always | (config.maxLinks > 1 ? FEATURE_LINKS : 0);
+    const ofClients = config.role === 'client' ? FEATURE_RELAYS : 0;
+    const features = always | ofClients | (config.maxLinks > 1 ? FEATURE_LINKS : 0);
     this.parts.writer.push({ type: 'hello', maxStreams: config.maxStreams, features });
   }
 
@@ -93,6 +96,12 @@ export class MuxSession {
   /** Tells the peer how many links this end could use, and how many bytes it can receive on each; 0: any number. */
   wantLinks(wanted: number, maxBytes: number): void {
     if (!this.over && this.mayHaveLinks) this.parts.writer.push({ type: 'links', wanted, maxBytes });
+  }
+
+  /** Tells a client of relays that lead here. No effect where its HELLO has not come, or does not offer it. */
+  tellRelays(told: ToldRelays): void {
+    if (this.over || (this.receiver.peerFeatures & FEATURE_RELAYS) === 0) return;
+    this.parts.writer.push({ type: 'relays', payload: encodeRelays(told) });
   }
 
   /** Nothing is open, and nothing waits to be sent. */

@@ -16,6 +16,7 @@ import {
   MAX_STREAM_ID,
   shapeOf,
 } from './frames.ts';
+import { decodeRelays, type ToldRelays } from './relays.ts';
 import { type OpenRequest, serviceOfCode } from './services.ts';
 import { decodeHost, type Target } from './target.ts';
 
@@ -42,10 +43,13 @@ export interface FrameHandler {
   handleGoAway(code: number, lastStream: number): Violation;
   /** How many links the peer could use, and how many bytes it can receive on each; 0: any number. */
   handleLinks(wanted: number, maxBytes: number): Violation;
+  /** Undefined: it is none of those that docs/protocol.md §6.1 knows. */
+  handleRelays(told: ToldRelays | undefined): Violation;
   /** A frame of an unknown type that may be skipped. */
   handleIgnorable(): Violation;
 }
 
+/** All but RELAYS, which is rare. */
 const LARGEST_BUFFERED = FRAME_HEADER_BYTES + 1024;
 const NO_BYTES = Buffer.alloc(0);
 
@@ -99,7 +103,7 @@ export class FrameDecoder {
     if (this.fault !== undefined) return at;
     const body = at + FRAME_HEADER_BYTES;
     const type = bytes[at] ?? 0;
-    if (isStreamed(type)) {
+    if (isStreamed(type, length)) {
       this.beginStreamed(type, bytes.readUInt32BE(at + 4), length, handler);
       return body;
     }
@@ -116,20 +120,27 @@ export class FrameDecoder {
     if (this.fault !== undefined) return next;
     const type = this.partial[0] ?? 0;
     const stream = this.partial.readUInt32BE(4);
-    if (isStreamed(type)) {
+    if (isStreamed(type, length)) {
       this.partialBytes = 0;
       this.beginStreamed(type, stream, length, handler);
       return next;
     }
     const end = this.fill(FRAME_HEADER_BYTES + length, bytes, next);
     if (this.partialBytes < FRAME_HEADER_BYTES + length) return end;
+    const { partial } = this;
     this.partialBytes = 0;
-    this.deliver(type, stream, this.partial.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + length), handler);
+    // One that was made for a long frame is not kept.
+    if (partial.length > LARGEST_BUFFERED) this.partial = NO_BYTES;
+    this.deliver(type, stream, partial.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + length), handler);
     return end;
   }
 
   private fill(upTo: number, bytes: Buffer, at: number): number {
-    if (this.partial.length === 0) this.partial = Buffer.allocUnsafeSlow(LARGEST_BUFFERED);
+    if (this.partial.length < upTo) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(upTo, LARGEST_BUFFERED));
+      this.partial.copy(larger, 0, 0, this.partialBytes);
+      this.partial = larger;
+    }
     const take = Math.max(0, Math.min(upTo - this.partialBytes, bytes.length - at));
     bytes.copy(this.partial, this.partialBytes, at, at + take);
     this.partialBytes += take;
@@ -191,6 +202,8 @@ function dispatch(type: number, stream: number, body: Buffer, handler: FrameHand
       return handler.handleGoAway(body.readUInt16BE(0), body.readUInt32BE(2));
     case FrameType.links:
       return handler.handleLinks(body[0] ?? 0, body.readUInt32BE(1));
+    case FrameType.relays:
+      return handler.handleRelays(stream === 0 ? decodeRelays(body) : undefined);
     default:
       return 'bad-frame';
   }

@@ -138,6 +138,12 @@ export class RecordEncoder {
     this.scratch.writeUInt32BE(maxBytes, at + 1);
   }
 
+  /** @param payload of `encodeRelays` */
+  relays(payload: Uint8Array): void {
+    const at = this.header(FrameType.relays, payload.length, 0);
+    this.scratch.set(payload, at);
+  }
+
   /** `opaque` has 8 bytes. */
   ping(opaque: Uint8Array): void {
     const at = this.header(FrameType.ping, 8, 0);

@@ -1,4 +1,5 @@
 /** Types, lengths and ranges of the frame stream. docs/protocol.md is normative; constants name its sections. Pure. */
+import { MAX_RELAYS_BYTES } from './relays.ts';
 
 /** docs/protocol.md §6. */
 export const PROTOCOL_VERSION = 1;
@@ -12,6 +13,8 @@ export const FEATURE_LINKS = 0x0002;
 export const FEATURE_DATAGRAMS = 0x0004;
 /** The same: an exit has a resolver and listeners, a client takes what its listeners accept (§7.1). */
 export const FEATURE_SERVICES = 0x0008;
+/** The same: a client understands RELAYS (§6.1). */
+export const FEATURE_RELAYS = 0x0010;
 
 /** §3. A link message holds at most 65,535 bytes, of which a sealed record needs 16 for its tag. */
 export const MAX_RECORD_BYTES = 65_519;
@@ -46,6 +49,7 @@ export const FrameType = {
   pong: 0x09,
   goAway: 0x0a,
   links: 0x81,
+  relays: 0x83,
   /** Only in records that are not numbered; elsewhere it is skipped. */
   datagram: 0x82,
 } as const;
@@ -82,6 +86,7 @@ export function shapeOf(type: number): ReturnType<typeof shape> | undefined {
 }
 
 /** A receiver passes the payload on, or skips it, as it comes. */
-export function isStreamed(type: number): boolean {
+export function isStreamed(type: number, length: number): boolean {
+  if (type === FrameType.relays) return length > MAX_RELAYS_BYTES;
   return type === FrameType.data || (type >= FIRST_IGNORABLE_TYPE && type !== FrameType.links);
 }

@@ -121,6 +121,15 @@ export class ProfileStore {
     });
   }
 
+  /** Puts the same invite with other relays in its place. Nothing happens if the name has another one by now. */
+  async replace(name: string, invite: string, next: string): Promise<boolean> {
+    return await this.change(name, async (folder, kept) => {
+      const places = [...(kept.tried === invite ? [TRIED] : []), ...(kept.untried === invite ? [UNTRIED] : [])];
+      for (const suffix of places) await folder.write(kept.name + suffix, `${next}\n`);
+      return places.length > 0;
+    });
+  }
+
   /** Removes an invite that has had no session, if one that has is there. Returns whether it did. */
   async dropUntried(name: string, invite?: string): Promise<boolean> {
     return await this.change(name, async (folder, kept) => {

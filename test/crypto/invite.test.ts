@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeInvite, encodeInvite, type Invite } from '../../src/crypto/invite.ts';
+import { decodeInvite, encodeInvite, type Invite, withRelays } from '../../src/crypto/invite.ts';
 import { createIdentity, Identity } from '../../src/crypto/keys.ts';
 import { isPublicKey } from '../../src/crypto/public-key.ts';
 import { parseRelayUrl } from '../../src/crypto/relay-url.ts';
@@ -75,6 +75,26 @@ describe('invites', () => {
       }),
       { numRuns: 40 },
     );
+  });
+
+  it('an invite with other relays and pins stays what it is else, fields of later versions included', async () => {
+    const pin = new Uint8Array(32).fill(7);
+    const fields = goodFields();
+    const text = await forge(1, [...fields, [200, Buffer.from('of a later version')], [7, new Uint8Array(32)]]);
+    const next = withRelays(`  ${text}\n`, ['wss://a.test', 'wss://b.test'], [pin]);
+    const [, ...rest] = fields;
+    const expected = await forge(1, [
+      [1, Buffer.from('wss://a.test')],
+      [1, Buffer.from('wss://b.test')],
+      ...rest,
+      [200, Buffer.from('of a later version')],
+      [7, pin],
+    ]);
+    expect(next).toBe(expected);
+    const own = encodeInvite(sample({ tlsPins: [pin] }));
+    expect(withRelays(own, decodeInvite(own).relayUrls, [pin])).toBe(own);
+    expect(() => withRelays(own, [], [])).toThrow(RangeError);
+    expect(faultOf(() => withRelays(own, ['https://a.test?x'], []))).toBe('bad-url');
   });
 
   it('decodeInvite reports an invite that is cut off anywhere', () => {

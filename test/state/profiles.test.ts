@@ -31,6 +31,21 @@ describe('a kept invite', () => {
     expect((await readdir(folder)).sort()).toEqual(['profiles.json', 'work.invite']);
   });
 
+  it('is replaced by the same one with other relays, where it is still the one that is in use', async () => {
+    const { store, folder } = await newStore();
+    expect(await store.replace('work', 'one', 'one+')).toBe(false);
+    await store.offer('work', 'one');
+    expect(await store.replace('work', 'one', 'one+')).toBe(true);
+    expect(await store.read('work')).toEqual({ name: 'work', tried: undefined, untried: 'one+' });
+    await store.prove('work', 'one+');
+    await store.offer('work', 'two');
+    expect(await store.replace('work', 'one+', 'one++')).toBe(true);
+    expect(await store.replace('work', 'one', 'never')).toBe(false);
+    expect(await store.read('work')).toEqual({ name: 'work', tried: 'one++', untried: 'two' });
+    expect((await stat(join(folder, 'work.invite'))).mode & 0o777).toBe(0o600);
+    expect((await readdir(folder)).sort()).toEqual(['profiles.json', 'work.invite', 'work.new']);
+  });
+
   it('gives way to the one before it where it never worked', async () => {
     const { store } = await newStore();
     await store.offer('work', 'one');

@@ -322,6 +322,7 @@ describe('a session whose link is by the fallback', () => {
       onStalled: () => log.push('stalled'),
       onFailed: () => log.push('failed'),
       onLimit: () => log.push('limit'),
+      onRelays: () => log.push('relays'),
       onNoMoreStreams: () => log.push('no more streams'),
       onEnd: ({ fault }) => log.push(`end: ${fault}`),
     });

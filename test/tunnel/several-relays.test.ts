@@ -181,6 +181,49 @@ describe('the way back to a better relay', () => {
   });
 });
 
+describe('relays that an exit tells', () => {
+  it('a client goes by a relay that its invite does not name when the others die', { timeout: LIMIT_MS }, async () => {
+    const world = new SeveralRelays({ relays: 2, invited: 1 });
+    world.told = { urls: world.urls, pins: [] };
+    await world.connected();
+    await world.clock.advance(100);
+    expect(world.log).toEqual(['connected', 'told 2']);
+    const echoes = new Echoes(world.clock, await world.open(), 100);
+    await world.clock.advance(1_000);
+    world.at(0).stop();
+    await world.clock.advance(3_000);
+    expect(world.current).toBe(1);
+    world.at(1).kill();
+    world.at(0).go();
+    await world.clock.advance(1_000);
+    expect(world.current).toBe(0);
+    expect(echoes.missing).toBeLessThan(3);
+  });
+
+  it('a better relay that is told later is moved to', { timeout: LIMIT_MS }, async () => {
+    const world = new SeveralRelays({ relays: 2, invited: 1 });
+    await world.connected();
+    await world.clock.advance(1_000);
+    expect(world.log).toEqual(['connected']);
+    world.told = { urls: [...world.urls].reverse(), pins: [] };
+    for (const exit of world.exits) exit.tellRelays();
+    await world.clock.advance(45_000);
+    expect(world.current).toBe(1);
+    world.told = { urls: world.urls.slice(0, 1), pins: [] };
+    for (const exit of world.exits) exit.tellRelays();
+    await world.clock.advance(45_000);
+    expect([world.current, world.log]).toEqual([0, ['connected', 'told 2', 'told 1']]);
+  });
+
+  it('an exit with one relay tells nothing', async () => {
+    const world = new SeveralRelays({ relays: 1 });
+    world.told = { urls: world.urls, pins: [] };
+    await world.connected();
+    await world.clock.advance(1_000);
+    expect(world.log).toEqual(['connected']);
+  });
+});
+
 describe('other exits behind several relays', () => {
   it('an exit that knows one link only has its session resumed by another relay', { timeout: LIMIT_MS }, async () => {
     const world = new SeveralRelays({ exitMux: { maxLinks: 1 } });

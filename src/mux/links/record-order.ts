@@ -9,6 +9,8 @@ export const ALL_OPENS = -1;
 export const WHOLE_SESSION = -2;
 /** The newest number counts, so it must not come before an older one. */
 export const ALL_LINKS = -3;
+/** The same of relays that are told. */
+export const ALL_RELAYS = -4;
 
 /** More than these would only make the header longer: the record then follows all up to the highest of the rest. */
 const MAX_FOLLOWED = 32;

@@ -101,10 +101,17 @@ export class RelayTls {
   /** They may have a private key. */
   readonly #options: RelayTlsOptions;
   private readonly sessions = new TlsSessions();
+  /** Beside those of the options. */
+  private learntPins: readonly Pin[] = [];
   private context: SecureContext | undefined;
 
   constructor(options: RelayTlsOptions = {}) {
     this.#options = options;
+  }
+
+  /** Certificates with these keys are accepted from now on, too, where the user has not demanded others. */
+  learnPins(pins: readonly Pin[]): void {
+    this.learntPins = pins;
   }
 
   /** TLS to proxies: the same authorities are trusted; pins, identity and name are those of the relay alone. */
@@ -165,7 +172,7 @@ export class RelayTls {
     const { pins = [], onlyPins = [] } = this.#options;
     const certificate = socket.getPeerX509Certificate();
     const pin = certificate && pinOf(certificate);
-    const good = onlyPins.length > 0 ? onlyPins : pins;
+    const good = onlyPins.length > 0 ? onlyPins : [...pins, ...this.learntPins];
     const isPinned = pin !== undefined && good.includes(pin);
     if (certificate !== undefined) accepted.set(socket, acceptedOf(certificate, isPinned));
     if (isPinned) return { until: Number.POSITIVE_INFINITY };

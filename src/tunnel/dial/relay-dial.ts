@@ -7,7 +7,7 @@ import { isForAllRelays } from '../routes/obstacles.ts';
 import type { FailedRelay } from '../routes/relay-faults.ts';
 import { RelayRace, type RelayRaceOptions } from '../routes/relay-race.ts';
 
-export interface RelayAttempt {
+interface RelayAttempt {
   /** Cancels it. */
   readonly signal: AbortSignal;
   /** To be called when TCP is connected, by any route. */

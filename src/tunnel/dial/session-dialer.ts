@@ -180,6 +180,11 @@ export class RelaySessionDialer implements SessionDialer {
     return this.relayList.all;
   }
 
+  /** As of RelayList. */
+  learnRelays(told: readonly string[]): boolean {
+    return this.relayList.learn(told);
+  }
+
   get hasOtherRelays(): boolean {
     return this.isOneExit && this.relayList.all.length > 1;
   }

@@ -8,6 +8,7 @@ import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../../mux/config.ts';
 import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
+import type { ToldRelays } from '../../protocol/relays.ts';
 import { encodeSessionAnswer, type SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { acceptSecureLink, type RetiredResponder } from '../dial/handshake.ts';
@@ -17,6 +18,8 @@ import type { StreamAcceptor } from '../stream/stream.ts';
 import { SessionCounts } from './session-counts.ts';
 import { SessionDriver, type SessionOptions, type SessionOwner } from './session-driver.ts';
 import type { PassedSession, SessionPlace, SessionPlaces } from './session-places.ts';
+
+export type { ToldRelays };
 
 /** Sessions without a link of one peer: a client may crash again and again. The oldest one is ended. */
 const MAX_DETACHED_OF_PEER = 16;
@@ -52,11 +55,14 @@ export interface ExitSessionsOptions {
   readonly isTogether?: (peer: string) => boolean;
   /** How long a session without a link is kept, ms; default DEFAULT_RESUME_CONFIG. */
   readonly resumeWindowMs?: number;
+  /** The relays that lead here, as clients are told of them when a session begins. Default: they are told nothing. */
+  readonly relays?: () => ToldRelays | undefined;
   readonly clock?: Clock;
 }
 
 /** What happens to a session, for all of them. */
 interface EntryOwner {
+  handleEstablished(entry: SessionEntry): void;
   handleLinkLost(entry: SessionEntry): void;
   handleEnd(entry: SessionEntry, fault: WireFaultName): void;
 }
@@ -79,6 +85,8 @@ class SessionEntry implements SessionOwner {
   resumeLines: TokenBucket | undefined;
   /** Resumptions since the last line about one. */
   unlogged = 0;
+  /** Its client was told of several relays. */
+  knowsRelays = false;
 
   /** @param name the key that began it and the client's id: no other key finds it */
   constructor(
@@ -89,6 +97,10 @@ class SessionEntry implements SessionOwner {
   ) {
     this.driver = new SessionDriver(options, this);
     this.since = Math.floor(this.driver.clock.now());
+  }
+
+  onEstablished(): void {
+    this.owner.handleEstablished(this);
   }
 
   onLinkLost(): void {
@@ -343,6 +355,20 @@ export class ExitSessions implements EntryOwner {
     this.options.logger.info({ peer, remote: link.remote, fault }, 'a session was rejected');
     link.send([encodeSessionAnswer({ fault })]);
     link.close();
+  }
+
+  handleEstablished(entry: SessionEntry): void {
+    const { relays } = this.options;
+    const told = relays?.();
+    // One relay alone is known to a client that has come by it; it counts where there were others before.
+    if (told === undefined || (told.urls.length < 2 && !entry.knowsRelays)) return;
+    entry.knowsRelays = true;
+    entry.driver.tellRelays(told);
+  }
+
+  /** They have changed: the clients of all sessions are told. */
+  tellRelays(): void {
+    for (const entry of this.sessions.values()) this.handleEstablished(entry);
   }
 
   handleLinkLost(entry: SessionEntry): void {

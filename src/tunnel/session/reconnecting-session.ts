@@ -13,6 +13,7 @@ import type { ResumeConfig } from '../../mux/links/resume-config.ts';
 import type { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Histogram } from '../../observability/histogram.ts';
 import type { Logger } from '../../observability/logger.ts';
+import type { ToldRelays } from '../../protocol/relays.ts';
 import { SESSION_ID_BYTES, type SessionRequest } from '../../protocol/session-request.ts';
 import type { SessionDialer, SessionLink, Way } from '../dial/session-dialer.ts';
 import { type Backoff, hasLasted } from '../reconnect/backoff.ts';
@@ -81,6 +82,8 @@ export interface ReconnectingSessionEvents {
   onFailed(error: WstunError, waitMs: number): void;
   /** Something was learnt of this network: it stops links after a while. */
   onLimit(limit: LearntLimit): void;
+  /** The exit knows these relays, which were not checked. */
+  onRelays(told: ToldRelays): void;
   /** It takes no more streams; the open ones go on, and links are kept for them. */
   onNoMoreStreams(): void;
   /** The last call. `error` says why; final where `decide` has said so. */
@@ -169,6 +172,7 @@ export class ReconnectingSession {
         onLinkEnded: (link) => this.handleLinkEnded(link),
         onLinksWanted: (wanted) => this.extraLinks.want(wanted),
         onLinkStalled: () => this.handleStalled(),
+        onRelays: (told) => this.events.onRelays(told),
         onEnd: (fault) => this.handleEnd(fault),
       },
     );
@@ -242,6 +246,11 @@ export class ReconnectingSession {
         return this.triggerAttempt();
     }
     return true;
+  }
+
+  /** There may be other relays now. */
+  followRelays(): void {
+    this.relays.follow();
   }
 
   /** Ends the session for good; the exit is told if there is a link. */

@@ -16,6 +16,7 @@ import type { SessionLink as LinkState } from '../../mux/links/session-link.ts';
 import { ResumableSession } from '../../mux/resumable-session.ts';
 import type { MuxSession } from '../../mux/session.ts';
 import type { Logger } from '../../observability/logger.ts';
+import type { ToldRelays } from '../../protocol/relays.ts';
 import type { OpenRequest } from '../../protocol/services.ts';
 import type { LinkCloseReason, Message, MessageLink } from '../../transport/message-link.ts';
 import type { EndedLink, LinkEnd, LinkUse } from '../reconnect/link-limits.ts';
@@ -59,6 +60,8 @@ export interface SessionOwner {
   onLinkStalled?(): void;
   /** Once, when the peer's HELLO was received. */
   onEstablished?(): void;
+  /** The exit knows these relays, which were not checked. Only at a client. */
+  onRelays?(told: ToldRelays): void;
   /** The session can open no more streams: the peer drains, or the ids are used up. Open streams go on. */
   onNoMoreStreams?(): void;
 }
@@ -313,6 +316,12 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     return this.links.map(({ state }) => state);
   }
 
+  /** As of MuxSession. */
+  tellRelays(told: ToldRelays): void {
+    this.mux.tellRelays(told);
+    this.scheduleFlush();
+  }
+
   /** As of ResumableSession. */
   hurry(times: StallTimes | undefined): void {
     this.session.hurry(times);
@@ -549,6 +558,8 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
         return this.mux.isOver ? undefined : this.owner.onEstablished?.();
       case 'links-wanted':
         return this.handleLinksWanted(event.wanted, event.maxBytes);
+      case 'relays':
+        return this.owner.onRelays?.(event.told);
       case 'pong':
         return this.pings?.handlePong(event.roundTripMs);
       case 'peer-draining':

@@ -5,6 +5,7 @@ import { type WireFaultName, WstunError } from '../../errors.ts';
 import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
+import type { ToldRelays } from '../../protocol/relays.ts';
 import type { SessionDialer, Way } from '../dial/session-dialer.ts';
 import { Backoff } from '../reconnect/backoff.ts';
 import { type LearntLimit, LinkLimits, type LinkUse } from '../reconnect/link-limits.ts';
@@ -31,6 +32,8 @@ import { ReconnectingSession, type ReconnectingSessionEvents, type ReconnectReas
 import type { SessionDriver } from './session-driver.ts';
 import { StallPatience } from './stall-patience.ts';
 import type { StallInfo } from './stall-watch.ts';
+
+export type { ToldRelays };
 
 /** How long a new connection waits for a session with a link before it fails: programs give up soon after. */
 const SESSION_WAIT_MS = 10_000;
@@ -66,6 +69,8 @@ export interface ClientOptions {
   /** How much a link may be used; narrower where less is learnt of the network. */
   readonly linkUse?: Partial<LinkUse>;
   readonly tryBetterMs?: number;
+  /** An exit knows these relays, which were not checked. */
+  readonly onRelays?: (told: ToldRelays) => void;
   /** As of OutageOptions. */
   readonly once?: boolean;
   readonly removalFinalMs?: number;
@@ -185,6 +190,11 @@ export class TunnelClient implements StreamOpener, SessionServices {
     for (const session of this.sessions) session.reconnectNow(reason);
   }
 
+  /** The dialer has other relays now. */
+  followRelays(): void {
+    for (const session of this.sessions) session.followRelays();
+  }
+
   /** Opens no more streams. Those that wait for a session or for a link are rejected. */
   drain(): void {
     this.history.closingAt ??= this.clock.now();
@@ -281,6 +291,7 @@ export class TunnelClient implements StreamOpener, SessionServices {
         this.history.handleFailed(error, waitMs, this.clock.now());
         this.observer.onFailed?.(error, waitMs);
       },
+      onRelays: (told) => this.options.onRelays?.(told),
       onLimit: (limit) => {
         if (isCurrent()) this.observer.onLimit?.(limit);
       },

@@ -10,6 +10,7 @@ import { importKeyPair } from '../../../src/crypto/x25519.ts';
 import { WstunError } from '../../../src/errors.ts';
 import type { MuxConfig } from '../../../src/mux/config.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
+import type { ToldRelays } from '../../../src/protocol/relays.ts';
 import type { Message, MessageLink } from '../../../src/transport/message-link.ts';
 import type { RouteNotice } from '../../../src/tunnel/dial/relay-routes.ts';
 import { RelaySessionDialer } from '../../../src/tunnel/dial/session-dialer.ts';
@@ -30,6 +31,8 @@ export interface RelaysOptions {
   /** Of each message, ms. */
   readonly oneWayMs?: number;
   readonly acceptor?: StreamAcceptor;
+  /** How many of the relays the invite names. Default: all. */
+  readonly invited?: number;
   readonly exitMux?: Partial<Omit<MuxConfig, 'role'>>;
   readonly client?: Omit<ClientOptions, 'clock'>;
 }
@@ -128,6 +131,9 @@ export class SeveralRelays {
   readonly notices: RouteNotice[] = [];
   /** What the client has reported. */
   readonly log: string[] = [];
+  /** What the exits tell of relays. */
+  told: ToldRelays | undefined;
+  readonly exits: ExitSessions[] = [];
   private readonly all = new Map<string, Relay>();
 
   constructor(options: RelaysOptions = {}) {
@@ -142,7 +148,9 @@ export class SeveralRelays {
       const exit = new ExitSessions({
         ...{ keys, peerOf: () => 'alice', acceptor, logger: silentLogger, clock },
         ...(exitMux && { mux: exitMux }),
+        relays: () => this.told,
       });
+      this.exits.push(exit);
       atEnd(() => clock.run(exit.close(0)));
       return exit;
     };
@@ -150,7 +158,7 @@ export class SeveralRelays {
     this.urls = Array.from({ length: relays }, (_, at) => `wss://${'abcdefgh'[at]}.test`);
     for (const url of this.urls) this.all.set(url, new Relay(clock, oneWayMs, ownExits ? exitOf() : shared));
     const invite = {
-      relayUrls: this.urls,
+      relayUrls: this.urls.slice(0, options.invited),
       relayGateKey: relay.public.gate,
       exitSessionKey: relay.public.session,
       exitName: ownExits ? undefined : 'home',
@@ -166,7 +174,11 @@ export class SeveralRelays {
       routes: { transport: 'websocket', onNotice: (notice) => this.notices.push(notice) },
     });
     this.dialer = dialer;
-    this.client = new TunnelClient(dialer, this.observer(), silentLogger, { ...client, clock });
+    const onRelays = ({ urls }: ToldRelays): void => {
+      this.log.push(`told ${urls.length}`);
+      if (dialer.learnRelays(urls)) this.client.followRelays();
+    };
+    this.client = new TunnelClient(dialer, this.observer(), silentLogger, { onRelays, ...client, clock });
     this.client.run().catch((error: WstunError) => this.log.push(`ended ${error.fault}`));
     atEnd(() => clock.run(this.client.close(0)));
   }

@@ -1,5 +1,6 @@
 /** Records what a FrameDecoder hands on, in a form that does not depend on where its input was cut. */
 import { FrameDecoder, type FrameHandler, type Violation } from '../../../src/protocol/frame-decoder.ts';
+import type { ToldRelays } from '../../../src/protocol/relays.ts';
 import type { OpenRequest } from '../../../src/protocol/services.ts';
 import type { Target } from '../../../src/protocol/target.ts';
 
@@ -42,12 +43,18 @@ export class FrameLog implements FrameHandler {
   handlePong = (opaque: Uint8Array): Violation => this.log('pong', Buffer.from(opaque).toString('hex'));
   handleGoAway = (code: number, lastStream: number): Violation => this.log('go-away', code, lastStream);
   handleLinks = (wanted: number, maxBytes: number): Violation => this.log('links', wanted, maxBytes);
+  handleRelays = (told: ToldRelays | undefined): Violation => this.log('relays', ...(told ? loggedRelays(told) : []));
   handleIgnorable = (): Violation => this.log('ignorable');
 
   handleData(_stream: number, bytes: Uint8Array): void {
     // The stream is checked through the header: DATA payload always belongs to the last one.
     this.payload.push(Uint8Array.from(bytes));
   }
+}
+
+/** URLs, then pins. */
+export function loggedRelays({ urls, pins }: ToldRelays): string[] {
+  return [...urls, ...pins.map((pin) => Buffer.from(pin).toString('hex'))];
 }
 
 export interface Decoded {

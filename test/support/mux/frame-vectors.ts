@@ -1,6 +1,7 @@
 /** The frames and the records of docs/protocol.md, appendix A, by the names of their vectors: what each says. */
 import type { RecordEncoder } from '../../../src/protocol/frame-encoder.ts';
 import type { RecordHeader } from '../../../src/protocol/record-header.ts';
+import { encodeRelays } from '../../../src/protocol/relays.ts';
 import { ipTarget } from '../net/targets.ts';
 
 /** What the ping carries. */
@@ -45,6 +46,16 @@ export const FRAME_VECTORS: [string, (encoder: RecordEncoder) => void][] = [
   ['frame.pong', (to) => to.pong(PING)],
   ['frame.go-away', (to) => to.goAway('shutting-down', 5)],
   ['frame.links', (to) => to.links(3, 16_384)],
+  [
+    'frame.relays',
+    (to) =>
+      to.relays(
+        encodeRelays({
+          urls: ['wss://a.example', 'ws://[2001:db8::1]:8080/b'],
+          pins: [new Uint8Array(32).fill(0xa5)],
+        }),
+      ),
+  ],
 ];
 
 const acknowledged = { position: 1, receivedUs: 1_000_000 };

@@ -9,7 +9,8 @@ import type { Decoded, LoggedFrame } from './frame-log.ts';
 interface Rule {
   readonly name: string;
   readonly lengths: (length: number) => boolean;
-  readonly needsStream: boolean;
+  /** Undefined: with or without. */
+  readonly needsStream: boolean | undefined;
 }
 
 const exactly = (n: number) => (length: number) => length === n;
@@ -26,6 +27,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   '08': { name: 'ping', lengths: exactly(8), needsStream: false },
   '09': { name: 'pong', lengths: exactly(8), needsStream: false },
   '0a': { name: 'go-away', lengths: exactly(6), needsStream: false },
+  '83': { name: 'relays', lengths: () => true, needsStream: undefined },
   '81': { name: 'links', lengths: exactly(5), needsStream: false },
 };
 
@@ -46,6 +48,39 @@ function targetOf(kind: number, port: number, host: Uint8Array): Target | undefi
   return { kind: 'name', name: String.fromCharCode(...host), port };
 }
 
+function ruleFor(type: string, length: number): Rule | undefined {
+  return type === '83' && length > 8466 ? undefined : RULES[type];
+}
+
+/** What RELAYS says; nothing where it is written otherwise. */
+function relays(payload: Uint8Array): string[] {
+  let rest = Buffer.from(payload).toString('latin1');
+  const take = (count: number): string => {
+    const taken = rest.slice(0, count);
+    rest = rest.slice(count);
+    return taken;
+  };
+  const number = (bytes: number): number => Number.parseInt(Buffer.from(take(bytes), 'latin1').toString('hex'), 16);
+  const urls = Array.from({ length: number(1) || 0 }, () => {
+    const length = number(2);
+    return { length, text: take(length) };
+  });
+  const pins = Array.from({ length: Math.min(number(1) || 0, 9) }, () =>
+    Buffer.from(take(32), 'latin1').toString('hex'),
+  );
+  const texts = urls.map(({ text }) => text);
+  const isGood =
+    urls.every(({ length, text }) => length === text.length && length <= 1024 && /^[\x21-\x7e]+$/.test(text)) &&
+    urls.length >= 1 &&
+    urls.length <= 8 &&
+    pins.length <= 8 &&
+    pins.every((pin) => pin.length === 64) &&
+    new Set(texts).size === texts.length;
+  // Exactly what was read, and nothing after it.
+  const expected = 1 + urls.reduce((sum, { length }) => sum + 2 + length, 0) + 1 + 32 * pins.length;
+  return isGood && expected === payload.length ? [...texts, ...pins] : [];
+}
+
 export function naiveDecode(input: Uint8Array): Decoded {
   const hex = Buffer.from(input).toString('hex');
   const number = (from: number, bytes: number) => Number.parseInt(hex.slice(2 * from, 2 * (from + bytes)), 16);
@@ -57,9 +92,9 @@ export function naiveDecode(input: Uint8Array): Decoded {
     if (stream >= 2 ** 31) return bad;
     if (first !== (type === '00')) return bad;
     const body = at + 8;
-    const rule = RULES[type];
+    const rule = ruleFor(type, length);
     if (rule) {
-      if (!rule.lengths(length) || rule.needsStream !== stream > 0) return bad;
+      if (!rule.lengths(length) || (rule.needsStream ?? stream > 0) !== stream > 0) return bad;
       if (type === '04') {
         frames.push(['data', stream, length]);
         const payload = hex.slice(2 * body, 2 * (body + length));
@@ -83,12 +118,7 @@ export function naiveDecode(input: Uint8Array): Decoded {
       case 'opened':
         return length === 4
           ? [name, stream, number(body, 4)]
-          : [
-              name,
-              stream,
-              number(body, 4),
-              ...bound(number(body + 4, 1), number(body + 5, 2), body + 7, body + length),
-            ];
+          : [name, stream, number(body, 4), ...bound(body + 4, body + length)];
       case 'credit':
         return [name, stream, number(body, 4)];
       case 'open-failed':
@@ -100,6 +130,8 @@ export function naiveDecode(input: Uint8Array): Decoded {
         return [name, number(body, 1), number(body + 1, 4)];
       case 'go-away':
         return [name, number(body, 2), number(body + 2, 4)];
+      case 'relays':
+        return [name, ...(stream === 0 ? relays(input.slice(body, body + length)) : [])];
       default:
         return [name, hex.slice(2 * body, 2 * (body + length))];
     }
@@ -114,8 +146,8 @@ export function naiveDecode(input: Uint8Array): Decoded {
     return before === 0 ? { service, target: found } : { service, target: found, listener: number(body + 8, 4) };
   }
 
-  function bound(kind: number, port: number, from: number, to: number): [Target] | [] {
-    const found = targetOf(kind, port, input.slice(from, to));
+  function bound(from: number, to: number): [Target] | [] {
+    const found = targetOf(number(from, 1), number(from + 1, 2), input.slice(from + 3, to));
     return found === undefined ? [] : [found];
   }
 }

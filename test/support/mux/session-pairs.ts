@@ -182,6 +182,7 @@ class PureEnd implements ComplianceEnd, StreamOwner {
       case 'pong':
       case 'peer-draining':
       case 'links-wanted':
+      case 'relays':
         return;
     }
   }

@@ -2,8 +2,9 @@
 import fc from 'fast-check';
 import { FAULTS, type WireFaultName, wireCodeOf } from '../../../src/errors.ts';
 import type { RecordEncoder } from '../../../src/protocol/frame-encoder.ts';
+import { encodeRelays, type ToldRelays } from '../../../src/protocol/relays.ts';
 import type { Target } from '../../../src/protocol/target.ts';
-import type { LoggedFrame } from './frame-log.ts';
+import { type LoggedFrame, loggedRelays } from './frame-log.ts';
 
 export interface WrittenFrame {
   write(encoder: RecordEncoder): void;
@@ -46,6 +47,17 @@ export const targets: fc.Arbitrary<Target> = fc
 
 const opened = fc.tuple(stream, amount);
 const failed = fc.tuple(stream, fault);
+
+export const toldRelays: fc.Arbitrary<ToldRelays> = fc.record({
+  urls: fc.uniqueArray(
+    fc.oneof(
+      fc.stringMatching(/^wss:\/\/[a-z]{1,20}\.test$/),
+      fc.constantFrom(1, 255, 256, 1024).map((length) => 'u'.repeat(length)),
+    ),
+    { minLength: 1, maxLength: 8 },
+  ),
+  pins: fc.array(fc.uint8Array({ minLength: 32, maxLength: 32 }), { maxLength: 8 }),
+});
 
 /** Any frame but HELLO. */
 export const writtenFrames: fc.Arbitrary<WrittenFrame> = fc.oneof(
@@ -93,5 +105,9 @@ export const writtenFrames: fc.Arbitrary<WrittenFrame> = fc.oneof(
   fc.tuple(fc.integer({ min: 1, max: 255 }), fc.nat(0xffff_ffff)).map(([wanted, maxBytes]) => ({
     write: (to: RecordEncoder) => to.links(wanted, maxBytes),
     read: [['links', wanted, maxBytes]],
+  })),
+  toldRelays.map((told) => ({
+    write: (to: RecordEncoder) => to.relays(encodeRelays(told)),
+    read: [['relays', ...loggedRelays(told)]],
   })),
 );

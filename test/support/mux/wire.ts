@@ -37,5 +37,10 @@ export const wire = {
   ping: (opaque = Buffer.from('ping-one')) => frame(8, 0, opaque),
   pong: (opaque = Buffer.from('pong-one')) => frame(9, 0, opaque),
   goAway: (code: number, lastStream: number) => frame(10, 0, Buffer.concat([u16(code), u32(lastStream)])),
+  /** Without pins. */
+  relays: (...urls: readonly string[]) => {
+    const listed = urls.flatMap((url) => [u16(url.length), Buffer.from(url, 'latin1')]);
+    return frame(0x83, 0, Buffer.concat([Uint8Array.of(urls.length), ...listed, Uint8Array.of(0)]));
+  },
   links: (wanted: number, maxBytes = 0) => frame(0x81, 0, Buffer.concat([Uint8Array.of(wanted), u32(maxBytes)])),
 } as const;
