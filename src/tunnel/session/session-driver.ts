@@ -1,10 +1,8 @@
 /**
- * Drives one session over its MessageLinks, one or several: feeds it records and time, sends what it has to say, and
- * shows its streams as Duplexes. It decides nothing about streams, targets or links: it reports the loss of a link, and
- * is given the next one.
+ * Drives one session over its MessageLinks: feeds it records and time, sends what it has to say, and shows its streams
+ * as Duplexes. It decides nothing about streams, targets or links: it reports a lost link, and is given the next one.
  *
- * It flushes once a turn of the event loop: small frames of many sockets share a record, without a wait, because
- * `setImmediate` runs right after the sockets of the turn were read.
+ * It flushes once a turn of the event loop, so that small frames of many sockets share a record, without a wait.
  */
 import { type Clock, systemClock } from '../../clock.ts';
 import { type WireFaultName, WstunError } from '../../errors.ts';
@@ -73,8 +71,6 @@ export interface LinkStart {
   /** Numbered records of the peer that we have said we have. */
   readonly saidReceived: number;
 }
-
-const NOTHING: Transferred = { sent: 0, received: 0 };
 
 /** Of the time after which silent connections are cut: something is sent so often, and not more often than this, ms. */
 const PING_SHARE = 0.5;
@@ -149,7 +145,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
 
   /** Payload of all its streams so far. */
   get transferred(): Transferred {
-    return this.pending?.transferred() ?? NOTHING;
+    return this.pending?.transferred() ?? { sent: 0, received: 0 };
   }
 
   /** The oldest of its links that it is not leaving, if there is one. */
@@ -569,14 +565,14 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     }
   }
 
-  private handleLinksWanted(wanted: number, maxBytes: number): void {
-    this.wantedByPeer = wanted;
-    if (this.options.mux.role === 'client') return this.reportLinksWanted();
-    this.session.limitLinks(maxBytes === 0 ? Number.POSITIVE_INFINITY : maxBytes, Number.POSITIVE_INFINITY);
-  }
-
   private handleOffer(id: number, request: OpenRequest): void {
     this.pendingStreams.handleOffer(id, request, this.owner.peer ?? '', this.options.acceptor);
+  }
+
+  private handleLinksWanted(wanted: number, maxBytes: number): void {
+    this.wantedByPeer = wanted;
+    if (this.options.mux.role === 'client') this.reportLinksWanted();
+    else this.session.limitLinks(maxBytes || Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
   }
 
   // ── the end ────────────────────────────────────────────────────────────────────────────────────────────────────────
