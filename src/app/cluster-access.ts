@@ -1,8 +1,10 @@
 /** The access list of a cluster, for commands: each connects for itself, and does not need a relay that runs here. */
 import { ClusterAccess } from '../cluster/cluster-access.ts';
 import { usageIn } from '../cluster/cluster-usage.ts';
-import { accessBucket, exitsBucket, keyOfName, usageBucket } from '../cluster/names.ts';
+import { accessBucket, exitsBucket, keyOfName, retiredBucket, usageBucket } from '../cluster/names.ts';
+import { RETIRED_MAX_AGE_MS, type RetiredList, shareRetired } from '../cluster/retired-peers.ts';
 import { snapshotOf, whenConnected } from '../cluster/waits.ts';
+import type { PublicIdentity } from '../crypto/keys.ts';
 import type { ListenRule } from '../exit/listen/listen-rules.ts';
 import type { Rule } from '../exit/rules.ts';
 import { silentLogger } from '../observability/logger.ts';
@@ -19,6 +21,8 @@ export interface OpenClusterAccess {
   usage(now: number): Promise<Usage>;
   /** The clients of that exit are unknown to relays at which it is not registered. @throws WstunError cluster-away */
   forgetExit(name: string): Promise<void>;
+  /** These keys are retired at all relays that get the new ones. @throws WstunError cluster-away */
+  retire(keys: PublicIdentity, list: RetiredList): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -47,6 +51,10 @@ export async function openClusterAccess(place: ClusterPlace): Promise<OpenCluste
     list,
     usage: async (now) => usageIn(await snapshotOf(bus.bucket(usageBucket(name))), now),
     forgetExit: async (exit) => void (await bus.bucket(exitsBucket(name)).remove(keyOfName(exit))),
+    retire: (keys, retired) => {
+      const bucket = bus.bucket(retiredBucket(name), { maxAgeMs: RETIRED_MAX_AGE_MS });
+      return shareRetired(bucket, keys, retired);
+    },
     close: () => bus.close(),
   };
 }

@@ -12,11 +12,20 @@ import { ClusterUsage, USAGE_MAX_AGE_MS } from '../cluster/cluster-usage.ts';
 import { ExitKeys } from '../cluster/exit-keys.ts';
 import { KeptList } from '../cluster/kept-list.ts';
 import { type ClusterRelay, KnownRelays } from '../cluster/known-relays.ts';
-import { accessBucket, exitsBucket, statusSubject, ticketsBucket, usageBucket } from '../cluster/names.ts';
+import {
+  accessBucket,
+  exitsBucket,
+  retiredBucket,
+  statusSubject,
+  ticketsBucket,
+  usageBucket,
+} from '../cluster/names.ts';
 import { openNatsBus } from '../cluster/nats-bus.ts';
 import { parseNatsUrls, requireClusterName } from '../cluster/nats-urls.ts';
 import { loadOrCreateRelayId } from '../cluster/relay-id.ts';
+import { findRetired, RETIRED_MAX_AGE_MS, type RetiredList } from '../cluster/retired-peers.ts';
 import { CLAIM_MAX_AGE_MS, ClusterClaims } from '../cluster/ticket-claims.ts';
+import type { PublicIdentity } from '../crypto/keys.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { audienceOf } from '../crypto/ticket.ts';
 import { WstunError } from '../errors.ts';
@@ -129,6 +138,11 @@ export class RelayCluster implements SharedState {
       isConnected: () => bus.state.connectedSince !== undefined,
       relayCount: () => 1 + this.relays.otherIds.size,
     });
+  }
+
+  async retiredOf(keys: PublicIdentity): Promise<RetiredList | undefined> {
+    const { bus, name } = this.parts;
+    return await findRetired(bus.bucket(retiredBucket(name), { maxAgeMs: RETIRED_MAX_AGE_MS }), keys);
   }
 
   /** Before the relay listens. */

@@ -1,11 +1,14 @@
 /** New keys for a relay or an exit and, if wanted, new invites for all its names in the same step. No output. */
 import { createIdentity } from '../crypto/keys.ts';
 import { WstunError } from '../errors.ts';
+import type { ListenRule } from '../exit/listen/listen-rules.ts';
+import type { Rule } from '../exit/rules.ts';
 import type { AccessEntry } from '../state/access-list.ts';
+import type { AccessStore } from '../state/access-store.ts';
 import { checkInviteFolder, inviteFileIn, makeInviteFolder, writeInviteFiles } from '../state/invite-files.ts';
 import { rotateKeys } from '../state/retired-keys.ts';
 import type { StateDir } from '../state/state-dir.ts';
-import { accessFile, findIssuer, type Issuer, type NamedInvite, renewInvites } from './invites.ts';
+import { findIssuer, type Issuer, type NamedInvite, renewInvites } from './invites.ts';
 
 export interface Rotation {
   /** @throws WstunError state-unusable, identity-damaged, access-malformed, file-exists, out-unusable */
@@ -14,11 +17,12 @@ export interface Rotation {
 
 /**
  * Checks whatever can be checked before, and changes nothing.
- * @param folder of the new invites; undefined: none are made
+ * @param list with these entries; folder of the new invites; undefined: none are made
  * @throws WstunError bad-url where no relay is known that invites could lead to; file-exists, out-unusable
  */
 export async function planRotation(
   state: StateDir,
+  list: AccessStore<Rule, ListenRule>,
   entries: readonly AccessEntry[],
   folder: string | undefined,
 ): Promise<Rotation> {
@@ -35,13 +39,13 @@ export async function planRotation(
     folder,
     names.map((name) => inviteFileIn(folder, name)),
   );
-  return { run: ({ forget }) => renewInto(folder, state, names, issuer, () => change(forget)) };
+  return { run: ({ forget }) => renewInto(folder, list, names, issuer, () => change(forget)) };
 }
 
 /** The files are there before anything changes, and are removed if not everything does. */
 async function renewInto(
   folder: string,
-  state: StateDir,
+  list: AccessStore<Rule, ListenRule>,
   names: readonly string[],
   issuer: Issuer,
   change: () => Promise<void>,
@@ -58,7 +62,7 @@ async function renewInto(
     hasChanged = true;
     return takeBack;
   };
-  await renewInvites(accessFile(state), issuer, names, deliver).catch((error: unknown) => {
+  await renewInvites(list, issuer, names, deliver).catch((error: unknown) => {
     if (!hasChanged || !(error instanceof WstunError)) throw error;
     const fix =
       'The keys were changed, but no invite was renewed. Mend that, and run for each name: wstun access renew NAME.';

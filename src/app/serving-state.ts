@@ -1,5 +1,5 @@
 /** What relays and exits share: a state directory, whose keys and access list they follow, and limits. No links. */
-import type { Identity } from '../crypto/keys.ts';
+import type { Identity, PublicIdentity } from '../crypto/keys.ts';
 import type { ListenRule } from '../exit/listen/listen-rules.ts';
 import type { Rule } from '../exit/rules.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -9,7 +9,7 @@ import { type AccessWatch, followedFile } from '../state/access-watch.ts';
 import type { FileWatch } from '../state/file-watch.ts';
 import { loadOrCreateIdentity, watchIdentity } from '../state/identity-file.ts';
 import { type ProcessLimits, readLimits } from '../state/limits-file.ts';
-import { type RetiredKeys, readRetiredKeys } from '../state/retired-keys.ts';
+import { keepRetired, type RetiredKeys, readRetiredKeys } from '../state/retired-keys.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import { openUsage, type UsageCounter } from '../state/usage-file.ts';
 import { AccessControl } from './access-control.ts';
@@ -28,6 +28,8 @@ export interface SharedState {
   readonly list: AccessSource<Rule, ListenRule>;
   /** @param own that of the state directory */
   usage(own: UsageCounter, access: AccessControl): UsageCounter;
+  /** Whose invites were valid with keys that were replaced everywhere; undefined: nothing is known of them. */
+  retiredOf(keys: PublicIdentity): Promise<Pick<RetiredKeys, 'until' | 'peers'> | undefined>;
 }
 
 export class ServingState {
@@ -44,7 +46,7 @@ export class ServingState {
     readonly limits: ProcessLimits,
     readonly access: AccessControl,
     readonly usage: UsageCounter,
-    shared: SharedState | undefined,
+    private readonly shared: SharedState | undefined,
     private readonly descriptors: DescriptorGuard,
     private readonly logger: Logger,
     processes: number,
@@ -98,11 +100,23 @@ export class ServingState {
     });
     onAccess(access.replace(this.accessWatch.entries));
     const onChange = async () => {
-      this.current = await loadKeys(this.directory);
+      const before = this.current.identity;
+      this.current = await this.loadReplaced(before);
       onRotated();
       logger.info({}, 'the keys were rotated');
     };
     this.keysWatch = watchIdentity(this.directory, this.keys.identity, onChange, logger);
+  }
+
+  /** The keys may have been copied from another relay, and what those of before were for is known there. */
+  private async loadReplaced(before: Identity): Promise<Keys> {
+    const keys = await loadKeys(this.directory);
+    const { gate } = before.public;
+    const isKnown = keys.retired.some(({ identity }) => Buffer.from(gate).equals(identity.public.gate));
+    const found = isKnown ? undefined : await this.shared?.retiredOf(before.public);
+    if (found === undefined) return keys;
+    await keepRetired(this.directory, { identity: before, exits: new Map(), ...found }, Date.now());
+    return await loadKeys(this.directory);
   }
 
   /** Resolves with the invite when it is in force here. @throws WstunError as of inviteNewPeer */

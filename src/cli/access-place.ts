@@ -18,7 +18,7 @@ export interface ClusterTexts {
   readonly clusterCa?: string;
 }
 
-export interface Access extends Pick<OpenClusterAccess, 'list' | 'usage' | 'forgetExit'> {
+export interface Access extends Pick<OpenClusterAccess, 'list' | 'usage' | 'forgetExit' | 'retire'> {
   /** Whether the invite was void before: its keys, or those of its relay or exit, were rotated. */
   isDead(entry: AccessEntry): Promise<boolean>;
 }
@@ -64,6 +64,7 @@ async function withFile<T>(state: StateDir, work: (access: Access) => Promise<T>
     list: accessFile(state),
     usage: (now) => readUsage(state, now),
     forgetExit: async () => {},
+    retire: async () => {},
     isDead: (entry) => isInviteDead(state, entry),
   });
 }

@@ -1,16 +1,17 @@
 /** `wstun keys rotate`: new keys for a relay or an exit, which uses them at once if it is running. */
-import { accessFile } from '../app/invites.ts';
 import { planRotation } from '../app/rotation.ts';
 import { WstunError } from '../errors.ts';
 import type { AccessEntry } from '../state/access-list.ts';
+import { loadIdentity } from '../state/identity-file.ts';
 import { inviteFileIn } from '../state/invite-files.ts';
 import { RETIRED_DAYS } from '../state/retired-keys.ts';
-import { openExistingStateDir } from '../state/state-dir.ts';
+import { openExistingStateDir, type StateDir } from '../state/state-dir.ts';
+import { type Access, type ClusterTexts, withAccessOf } from './access-place.ts';
 import { type ConfirmOptions, confirm } from './confirm.ts';
 import { findState, type StateOption, stateArgument } from './find-state.ts';
 import { printLine } from './output.ts';
 
-interface RotateOptions extends StateOption, ConfirmOptions {
+interface RotateOptions extends StateOption, ClusterTexts, ConfirmOptions {
   readonly forget?: boolean;
   readonly dryRun?: boolean;
   readonly renewAll?: boolean;
@@ -28,24 +29,34 @@ interface Notes {
 
 /** stdout: the names that need new invites, one a line; or one JSON object. */
 export async function rotate(options: RotateOptions): Promise<void> {
-  const { forget = false, dryRun = false, json = false } = options;
+  const { json = false } = options;
   const output: Notes = {
     say: (text) => {
       if (!json) process.stderr.write(`${text}\n`);
     },
   };
-  const folder = folderOf(options);
+  folderOf(options);
   const state = await openExistingStateDir(findState(options));
-  const entries = await accessFile(state).read();
+  await withAccessOf(state, options, async (access) => await rotateIn(state, access, options, output));
+}
+
+async function rotateIn(state: StateDir, access: Access, options: RotateOptions, output: Notes): Promise<void> {
+  const { forget = false, dryRun = false, json = false } = options;
+  const folder = folderOf(options);
+  const entries = await access.list.read();
   const names = entries.map(({ name }) => name);
-  const rotation = await planRotation(state, entries, folder);
+  const rotation = await planRotation(state, access.list, entries, folder);
   const loss = describeLoss(names);
   if (dryRun) {
     const renewed = folder === undefined ? '' : ` New ones would be written to ${folder}.`;
     output.say(`Nothing was changed. New keys in ${state.path} would ${loss}.${renewed}`);
   } else {
     if (entries.length > 0) await confirm(`New keys in ${state.path} will ${loss}.`, options);
+    const { public: before } = await loadIdentity(state);
     await rotation.run({ forget });
+    if (!forget) await access.retire(before, { until: Date.now() + RETIRED_DAYS * 86_400_000, peers: entries });
+    if (options.cluster !== undefined)
+      output.say(`Copy identity.key from ${state.path} to the directory of each other relay of the cluster now.`);
     sayChanged(output, state.path, forget, folder, names.length);
   }
   if (json) {

@@ -4,6 +4,7 @@
 export const accessBucket = (cluster: string): string => `${cluster}-access`;
 export const exitsBucket = (cluster: string): string => `${cluster}-exits`;
 export const usageBucket = (cluster: string): string => `${cluster}-usage`;
+export const retiredBucket = (cluster: string): string => `${cluster}-retired`;
 export const ticketsBucket = (cluster: string): string => `${cluster}-tickets`;
 
 /** A relay that has the control link of that exit listens here. */

@@ -116,7 +116,7 @@ export class NatsBucket implements Bucket {
     try {
       return await question(opened);
     } catch (error) {
-      throw new WstunError('cluster-away', `the bucket ${this.name}: ${textOf(error)}`, { cause: error });
+      throw this.faultOf(error);
     }
   }
 
@@ -144,12 +144,18 @@ export class NatsBucket implements Bucket {
         return this.beginWatch();
       } catch (error) {
         if (this.connection !== connection) return;
-        const isMissing = error instanceof Error && error.name === 'JetStreamNotEnabled';
-        const what = isMissing ? 'cluster-no-jetstream' : 'cluster-away';
-        this.options.onFault(new WstunError(what, `the bucket ${this.name}: ${textOf(error)}`));
+        this.options.onFault(this.faultOf(error));
         await sleep(this.clock, RETRY_MS);
       }
     }
+  }
+
+  private faultOf(error: unknown): WstunError {
+    // Of questions, the library hands it on as another error.
+    const isRefused = /Permissions Violation/i.test(textOf(error));
+    const isMissing = error instanceof Error && error.name === 'JetStreamNotEnabled';
+    const fault = isRefused ? 'cluster-refused' : isMissing ? 'cluster-no-jetstream' : 'cluster-away';
+    return new WstunError(fault, `the bucket ${this.name}: ${textOf(error)}`, { cause: error });
   }
 
   /** One question where the bucket is there: while its servers elect a leader, each costs seconds. */

@@ -5,20 +5,18 @@ import { WstunError } from '../errors.ts';
 import type { Bucket, BucketValue, Bus } from './bus.ts';
 
 const LIMIT_MS = 5_000;
+/** Between two looks at whether it is connected: a person waits. */
+const LOOK_MS = 20;
 
-/** @throws WstunError with the fault of the bus, or cluster-away */
+/** @throws WstunError with the fault of the bus, at once where no other attempt would mend it, or cluster-away */
 export async function whenConnected(bus: Bus, clock: Clock = systemClock): Promise<void> {
-  const isConnected = () => bus.state.connectedSince !== undefined;
-  if (isConnected()) return;
-  const wait = new AbortableWait<void>({
-    clock,
-    limitMs: LIMIT_MS,
-    onExpired: () => wait.reject(bus.state.fault ?? new WstunError('cluster-away', 'no answer in time')),
-  });
-  bus.onState(() => {
-    if (isConnected()) wait.resolve();
-  });
-  await wait.promise;
+  const end = clock.now() + LIMIT_MS;
+  while (bus.state.connectedSince === undefined) {
+    const { fault } = bus.state;
+    if (fault?.fault === 'cluster-refused') throw fault;
+    if (clock.now() >= end) throw fault ?? new WstunError('cluster-away', 'no answer in time');
+    await new Promise<void>((resolve) => clock.setTimeout(resolve, LOOK_MS));
+  }
 }
 
 /** All values of a bucket at once. It must not be watched by anyone else. @throws WstunError cluster-away */

@@ -23,7 +23,7 @@ export const RETIRED_DAYS = 30;
 const MAX_RETIRED = 4;
 const DAY_MS = 86_400_000;
 
-type RetiredPeer = Pick<AccessEntry, 'name' | 'role' | 'key'>;
+export type RetiredPeer = Pick<AccessEntry, 'name' | 'role' | 'key'>;
 
 export interface RetiredKeys {
   readonly identity: Identity;
@@ -58,6 +58,20 @@ export async function rotateKeys(
     // Before the new keys: a process that sees those finds the old ones here.
     await state.write(NAME, format(forget ? [] : [retired, ...(await readRetiredKeys(state, now))]));
     await replaceIdentity(state, next);
+  });
+}
+
+/**
+ * Keeps keys that were replaced by a copy of another directory's `identity.key`.
+ * @throws WstunError state-unusable
+ */
+export async function keepRetired(state: StateDir, retired: RetiredKeys, now: number): Promise<void> {
+  await state.locked(async () => {
+    const key = formatPublicIdentity(retired.identity.public);
+    const others = (await readRetiredKeys(state, now)).filter(
+      ({ identity }) => formatPublicIdentity(identity.public) !== key,
+    );
+    await state.write(NAME, format([retired, ...others]));
   });
 }
 

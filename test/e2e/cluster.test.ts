@@ -3,7 +3,7 @@
  * @module-tag waits
  */
 import { randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { decodeInvite, encodeInvite } from '../../src/crypto/invite.ts';
@@ -17,7 +17,7 @@ import { makeAuthority } from '../support/programs/authority.ts';
 import { urlsOf } from '../support/programs/nats.ts';
 import { WstunCluster } from '../support/programs/wstun-cluster.ts';
 import { wstun } from '../support/programs/wstun-process.ts';
-import { invite, type RunningClient, startClient, startExit } from '../support/programs/wstun-stack.ts';
+import { invite, type RunningClient, spawnClient, startClient, startExit } from '../support/programs/wstun-stack.ts';
 import { rawExchange } from '../support/proxy/raw-http.ts';
 import { connectThrough, endOf } from '../support/proxy/through-proxy.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -226,6 +226,33 @@ describe('a quota in a cluster', () => {
     await new Promise((resolve) => setTimeout(resolve, 3_000));
     expect((await used()) / QUOTA).toBeLessThan(1.01);
   });
+});
+
+describe('keys of a cluster', () => {
+  it(
+    'after wstun keys rotate and a copy of identity.key, an old invite says at each relay why it fails',
+    LIMIT,
+    async () => {
+      const cluster = await WstunCluster.start({ args: [] });
+      const secret = await cluster.invite('alice');
+      const clients = await Promise.all([0, 1].map((at) => clientAt(cluster, secret, at)));
+      const [first, second] = [cluster.relay(0), cluster.relay(1)];
+      const place = ['--state', first.state, '--cluster', urlsOf(cluster.servers)];
+      const { code, stdout, stderr } = await wstun(['keys', 'rotate', '--yes', ...place]);
+      expect([code, stdout], stderr).toEqual([0, 'alice\n']);
+      await copyFile(join(first.state, 'identity.key'), join(second.state, 'identity.key'));
+      for (const { process } of clients)
+        expect(await process.event('session-lost')).toMatchObject({ code: 'WSTUN-E215' });
+      const renewed = (await wstun(['access', 'renew', 'alice', '--yes', ...place])).stdout.trim();
+      for (const at of [0, 1]) await clientAt(cluster, renewed, at);
+      // Also one that comes only now: at the second relay that is known from the cluster alone.
+      const late = spawnClient(encodeInvite({ ...decodeInvite(secret), relayUrls: [cluster.urlOf(1)] }), {
+        args: ['--once'],
+      });
+      expect(await late.exited).toBe(77);
+      expect(late.stderr).toContain('WSTUN-E215');
+    },
+  );
 });
 
 describe('what goes over NATS', () => {
