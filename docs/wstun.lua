@@ -23,6 +23,7 @@ local FIRST_IGNORABLE_TYPE = 0x80
 
 local HELLO, OPEN, OPENED, OPEN_FAILED, DATA = 0x00, 0x01, 0x02, 0x03, 0x04
 local CREDIT, FINISH, RESET, PING, PONG, GO_AWAY, LINKS, DATAGRAM = 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x81, 0x82
+local RELAYS = 0x83
 
 local UDP, UDP_LISTENER, ACCEPTED = 2, 5, 6
 local IPV4, NAME, IPV6 = 1, 3, 4
@@ -41,6 +42,7 @@ local type_names = {
   [GO_AWAY] = 'GO_AWAY',
   [LINKS] = 'LINKS',
   [DATAGRAM] = 'DATAGRAM',
+  [RELAYS] = 'RELAYS',
 }
 
 -- Least and greatest length of the payload, and whether the frame concerns a stream.
@@ -276,6 +278,18 @@ payloads[DATAGRAM] = function(body, tree, stream)
   local rest = body:len() - start - size
   if rest > 0 then tree:add(f.data, body(start + size)) end
   return address .. ' ' .. rest .. ' bytes'
+end
+payloads[RELAYS] = function(body, tree)
+  local urls = {}
+  local at = 1
+  for _ = 1, body:len() > 0 and body(0, 1):uint() or 0 do
+    local length = at + 2 <= body:len() and body(at, 2):uint() or 0
+    if length == 0 or at + 2 + length > body:len() then break end
+    urls[#urls + 1] = body(at + 2, length):string()
+    at = at + 2 + length
+  end
+  tree:add(f.data, body)
+  return table.concat(urls, ', ')
 end
 payloads[RESET] = payloads[OPEN_FAILED]
 payloads[PONG] = payloads[PING]

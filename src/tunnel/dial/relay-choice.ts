@@ -25,6 +25,15 @@ export interface RelayChoiceOptions<L extends MessageLink> {
   readonly clock: Clock;
 }
 
+/** What a race is for. */
+interface RaceUse {
+  readonly purpose: LinkPurpose;
+  /** There is a session, which only its exit has. */
+  readonly isResumed: boolean;
+  /** There may be no link without it: others stand beside one that works, and nobody waits for them. */
+  readonly isMain: boolean;
+}
+
 export class RelayChoice<L extends MessageLink> implements ConnectorChoice<L> {
   private readonly rotation = new RotationWatch();
   /** Dials in a row at which no relay has made a link. */
@@ -44,7 +53,7 @@ export class RelayChoice<L extends MessageLink> implements ConnectorChoice<L> {
     if (others.length === 0) return await byRoutes.dial(first, signal, purpose);
     this.current ??= relays.own[0];
     try {
-      return this.chosen(await this.race(order, signal, from !== undefined));
+      return this.chosen(await this.race(order, signal, { purpose, isResumed: from !== undefined, isMain: true }));
     } catch (error) {
       throw error instanceof RelaysFailed ? await this.explain(error, signal) : error;
     }
@@ -55,9 +64,9 @@ export class RelayChoice<L extends MessageLink> implements ConnectorChoice<L> {
     const better = this.options.relays.better(relay);
     if (better.length === 0) return undefined;
     return {
-      dial: async (signal) => {
+      dial: async (signal, purpose = 'only') => {
         try {
-          return this.chosen(await this.race(better, signal, false));
+          return this.chosen(await this.race(better, signal, { purpose, isResumed: false, isMain: false }));
         } catch (error) {
           throw error instanceof RelaysFailed ? faultOfRelays(error.failed, false) : error;
         }
@@ -82,15 +91,19 @@ export class RelayChoice<L extends MessageLink> implements ConnectorChoice<L> {
     return relays.inOrder({ carried, last: from?.isStalled ? from.relay : undefined });
   }
 
-  /** @param isResumed there is a session, which only its exit has */
-  private race(relays: readonly string[], signal: AbortSignal, isResumed: boolean): Promise<WonRelay<ChosenLink<L>>> {
+  private race(
+    relays: readonly string[],
+    signal: AbortSignal,
+    { purpose, isResumed, isMain }: RaceUse,
+  ): Promise<WonRelay<ChosenLink<L>>> {
     const { byRoutes, routes, clock, isOneExit } = this.options;
     const options: RelayDialOptions<ChosenLink<L>> = {
       ...{ relays, clock },
       usualTimeOf: (relay) => routes.usualTimeOf(relay),
       aloneMs: Math.min(ALONE_MS * 2 ** this.losses, LONGEST_ALONE_MS),
       firstPatienceMs: isResumed && !isOneExit ? HOME_PATIENCE_MS : 0,
-      attempt: (relay, { signal: stop, ...among }) => byRoutes.dial(relay, stop, 'only', among),
+      attempt: (relay, { signal: stop, onConnected, mayReport }) =>
+        byRoutes.dial(relay, stop, purpose, { onConnected, mayReport: () => isMain && mayReport() }),
     };
     return new RelayDial(options, signal).run();
   }

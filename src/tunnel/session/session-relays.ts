@@ -27,8 +27,8 @@ const ELSEWHERE_MS = 600_000;
 /** What comes on a link so soon after another one has taken its place, ms, shows that it carried all the time. */
 const FALSE_ALARM_MS = 1_500;
 
-/** For the relay that was left, ms: if it answers, the network has stopped the link, and not the relay. */
-const ANSWER_MS = 2_000;
+/** For the relay that was left, ms: if it answers at once, the network has stopped the link, and not the relay. */
+const ANSWER_MS = 1_000;
 
 /** A request to join is refused, and one to resume may not be. */
 const NOT_JOINED: ReadonlySet<FaultName> = new Set(['too-many-links', 'session-gap']);

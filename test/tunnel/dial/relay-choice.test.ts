@@ -190,6 +190,10 @@ describe('a dial with several relays', () => {
     const world = new World({ [A]: REFUSES, [B]: WORKS, [C]: WORKS });
     expect(world.choice.betterThan(A)).toBeUndefined();
     expect(await world.outcomeOf((signal) => world.choice.betterThan(C)?.dial(signal) ?? nothing())).toEqual([B, 51]);
+    world.fates = { [A]: FROZEN, [B]: { fault: [5_000, 'relay-unreachable'] }, [C]: WORKS };
+    await world.outcomeOf((signal) => world.choice.betterThan(C)?.dial(signal, 'further') ?? nothing());
+    expect(world.started.map(([, , purpose]) => purpose)).toEqual(['further', 'further']);
+    expect(world.notices.filter(({ type }) => type === 'trying')).toEqual([]);
     world.fates = { [A]: REFUSES, [B]: REFUSES, [C]: WORKS };
     expect((await world.outcomeOf((signal) => world.choice.betterThan(C)?.dial(signal) ?? nothing()))[0]).toBe(
       'the relay cannot be reached: connection refused',
