@@ -219,7 +219,7 @@ describe('The end of a session', () => {
     peer.session.open(TARGET, 0);
     peer.session.fail('shutting-down');
     expect(peer.frames()).toEqual([
-      ['hello', 1, 1024, 15],
+      ['hello', 1, 1024, 31],
       ['go-away', 10, 0],
     ]);
   });
