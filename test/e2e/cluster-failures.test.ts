@@ -1,6 +1,6 @@
 /**
  * Three relays of a cluster and three NATS servers, of which some or all fail: what goes on, and what waits. With all of
- * them away for a minute: WSTUN_LONG=1 npx vitest run test/e2e/cluster-failures.test.ts
+ * them away for a minute, and five minutes of kills: WSTUN_LONG=1 npx vitest run test/e2e/cluster-failures.test.ts
  * @module-tag waits
  */
 import { describe, expect, it } from 'vitest';
@@ -14,8 +14,13 @@ import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { until } from '../support/until.ts';
 
 const MIB = 1024 * 1024;
-const LIMIT = { timeout: 400_000 };
-const AWAY_MS = process.env.WSTUN_LONG === undefined ? 18_000 : 60_000;
+const LIMIT = { timeout: 900_000 };
+const IS_LONG = process.env.WSTUN_LONG !== undefined;
+const AWAY_MS = IS_LONG ? 60_000 : 18_000;
+const CHAOS_MS = IS_LONG ? 300_000 : 20_000;
+const EVERY_MS = 5_000;
+/** Of each of four clients. */
+const TRANSFERS = IS_LONG ? 8 : 2;
 
 /** An exit that is registered at relay 0 alone. */
 async function setUp() {
@@ -138,6 +143,36 @@ describe('a cluster whose NATS servers fail', () => {
         .toMatchObject({
           connectedSince: expect.any(Number),
         });
+    },
+  );
+
+  it(
+    'while relays and NATS servers are killed in turn, no byte and no session of two exits is lost',
+    LIMIT,
+    async () => {
+      const target = await tcpServer(echo);
+      const cluster = await WstunCluster.start({ relays: 3, servers: 3 });
+      const clients: RunningClient[] = [];
+      for (const name of ['home', 'office']) {
+        const exit = await startExit({ invite: await cluster.invite(name, { role: 'exit' }, [0, 1, 2]) });
+        const secret = await invite(exit, 'alice', { allow: ['127.0.0.1'], sessions: '64' });
+        clients.push(await startClient(secret), await startClient(secret));
+      }
+      const transfers = clients.flatMap((client) => Array.from({ length: TRANSFERS }, () => carryOn(client, target)));
+      const end = performance.now() + CHAOS_MS;
+      for (let round = 0; performance.now() < end; round++) {
+        const next = performance.now() + EVERY_MS;
+        const [relay, server] = [cluster.relay(round % 3), cluster.servers[round % 3]];
+        await Promise.all([relay.process.kill(), server?.kill()]);
+        await cluster.startRelay(round % 3);
+        await server?.start();
+        await new Promise((resolve) => setTimeout(resolve, Math.max(0, next - performance.now())));
+      }
+      const counts = await Promise.all(transfers.map((each) => each.stop()));
+      if (process.env.FIGURES !== undefined) process.stdout.write(`transfers of 1 MiB each way: ${counts}\n`);
+      expect(Math.min(...counts)).toBeGreaterThan(0);
+      const lost = clients.flatMap(lossesOf).filter((event) => event === 'session-lost');
+      expect(lost).toEqual([]);
     },
   );
 
