@@ -41,7 +41,8 @@ export async function openClusterAccess(place: ClusterPlace): Promise<OpenCluste
   });
   const list: AccessStore<Rule, ListenRule> = {
     place: access.place,
-    read: () => access.readNow(),
+    // The bucket has them in the order of their last changes.
+    read: async () => [...(await access.readNow())].sort((a, b) => (a.name < b.name ? -1 : 1)),
     add: (entry) => access.add(entry),
     replaceKeys: (keys) => access.replaceKeys(keys),
     change: (entry, change) => access.change(entry, change),

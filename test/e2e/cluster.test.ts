@@ -14,10 +14,17 @@ import { LinkRecorder } from '../support/links/link-recorder.ts';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
 import { makeAuthority } from '../support/programs/authority.ts';
-import { urlsOf } from '../support/programs/nats.ts';
+import { startNats, urlsOf } from '../support/programs/nats.ts';
 import { WstunCluster } from '../support/programs/wstun-cluster.ts';
 import { wstun } from '../support/programs/wstun-process.ts';
-import { invite, type RunningClient, spawnClient, startClient, startExit } from '../support/programs/wstun-stack.ts';
+import {
+  invite,
+  type RunningClient,
+  spawnClient,
+  startClient,
+  startExit,
+  startRelay,
+} from '../support/programs/wstun-stack.ts';
 import { rawExchange } from '../support/proxy/raw-http.ts';
 import { connectThrough, endOf } from '../support/proxy/through-proxy.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -236,6 +243,38 @@ describe('a quota in a cluster', () => {
     await new Promise((resolve) => setTimeout(resolve, 3_000));
     note(`of a quota: ${((await used()) / QUOTA).toFixed(5)}`);
     expect((await used()) / QUOTA).toBeLessThan(1.01);
+  });
+});
+
+describe('the access list of a cluster', () => {
+  it('wstun access import copies the list of a relay once, and then its directory needs --cluster', LIMIT, async () => {
+    const alone = await startRelay();
+    await invite(alone, 'bob', { allow: ['10.0.0.0/8'], quota: '5GB' });
+    const [server] = await startNats();
+    const place = ['--state', alone.state, '--cluster', server?.url ?? ''];
+    const run = (verb: string, ...args: string[]) => wstun(['access', verb, ...args, ...place]);
+    expect(await run('import')).toMatchObject({ code: 0, stdout: 'default\nbob\n' });
+    expect(await run('import')).toMatchObject({ code: 0, stdout: '' });
+    expect((await run('list')).stdout).toBe('bob  10.0.0.0/8  quota=5GB\ndefault\n');
+    expect(await run('set', 'bob', '--quota', 'none', '--disallow', '10.0.0.0/8')).toMatchObject({ code: 0 });
+    expect(JSON.parse((await run('show', 'bob', '--json')).stdout)).toMatchObject({ name: 'bob', allow: [], used: 0 });
+    expect(await run('remove', 'default')).toMatchObject({ code: 0 });
+    alone.process.signal('SIGTERM');
+    await alone.process.exited;
+
+    const args = ['--cluster', server?.url ?? '', '--url', `ws://127.0.0.1:${alone.port}`];
+    const again = await startRelay({ state: alone.state, port: alone.port, args });
+    expect(again.invite).toBeUndefined();
+    const carol = (await run('add', 'carol')).stdout.trim();
+    await startClient(carol);
+    const refused = await wstun(['access', 'list', '--state', alone.state]);
+    expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('has its access list in a cluster')]);
+  });
+
+  it('a relay of a cluster does not start with a URL that is only guessed', async () => {
+    const args = ['relay', '--state', join(await tempDir(), 'state'), '--listen', '127.0.0.1:0'];
+    const { code, stderr } = await wstun([...args, '--cluster', 'nats://127.0.0.1:1'], { limitMs: 15_000 });
+    expect([code, stderr]).toEqual([2, expect.stringContaining('--cluster needs the URL')]);
   });
 });
 
