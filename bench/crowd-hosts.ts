@@ -11,7 +11,7 @@ import { createIdentity, formatPublicIdentity, type Identity } from '../src/cryp
 import { ACCESS_FILE_NAME } from '../src/state/access-file.ts';
 import { loadOrCreateIdentity } from '../src/state/identity-file.ts';
 import { openStateDir } from '../src/state/state-dir.ts';
-import { childrenOf, Program, proportionalSetOf } from './programs.ts';
+import { childrenOf, familyOf, Program, proportionalSetOf, sum } from './programs.ts';
 import { stateDir, stopAll } from './subjects.ts';
 
 /** Of each client; a person's devices are fewer. An exit keeps 16 of one client when their links are lost. */
@@ -22,7 +22,6 @@ const OTHER_DESCRIPTORS = 1_500;
 /** For links that are lost, and not known to be yet. */
 const SPARE_LINKS = 500;
 const READY_LIMIT_MS = 60_000;
-const EXIT_NAME = 'home';
 
 /** Its arguments are the command. The pause is that of systemd (RestartSec). */
 const KEEPER = `
@@ -38,10 +37,11 @@ export interface HostOptions {
   readonly wstun: string;
   /** The Node for relays and exits. */
   readonly program: string;
-  /** Relays; with `named` each has an exit of its own. */
+  /** Relays of their own, or with `workers` processes of one relay. */
   readonly relays: number;
+  readonly workers: boolean;
   readonly clients: number;
-  /** Sessions are at a named exit, and the relay has two links for each. */
+  /** Sessions are at named exits, as many as there are relays, and a relay has two links for each. */
   readonly named: boolean;
 }
 
@@ -70,9 +70,9 @@ export class CrowdHosts {
     const keepers: Program[] = [];
     const exits: Program[] = [];
     const directories: string[] = [];
-    for (let i = 0; i < options.relays; i++) {
+    for (let i = 0; i < (options.workers ? 1 : options.relays); i++) {
       const host = await startHost(options);
-      invites.push(host.invites);
+      invites.push(...host.invites);
       keepers.push(host.keeper);
       exits.push(...host.exits);
       directories.push(...host.directories);
@@ -80,28 +80,25 @@ export class CrowdHosts {
     return new CrowdHosts(invites, keepers, exits, directories);
   }
 
-  get relayIds(): readonly number[] {
-    return this.keepers.flatMap(({ pid }) => childrenOf(pid));
-  }
-
-  get processCount(): number {
-    return this.keepers.length + this.exits.length;
+  /** Those of relays, workers included. */
+  private get relayIds(): readonly number[] {
+    return this.keepers.flatMap(({ pid }) => childrenOf(pid).flatMap(familyOf));
   }
 
   /** CPU time of relays and exits, s: those that were killed are not in it. */
   get cpuSeconds(): number {
-    return [...this.keepers, ...this.exits].reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0);
+    return sum([...this.keepers, ...this.exits].map(({ cpuSeconds }) => cpuSeconds));
   }
 
   /** Of the exits alone. */
   get exitSeconds(): number {
-    return this.exits.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0);
+    return sum(this.exits.map(({ cpuSeconds }) => cpuSeconds));
   }
 
   /** Memory of relays and exits, bytes: pages that several processes share count once. */
   get memory(): number {
     const ids = [...this.relayIds, ...this.exits.map(({ pid }) => pid)];
-    return ids.reduce((sum, id) => sum + proportionalSetOf(id), 0);
+    return sum(ids.map(proportionalSetOf));
   }
 
   /** All at the same moment. Resolves when all that replace them are ready. */
@@ -115,45 +112,74 @@ export class CrowdHosts {
   }
 }
 
-async function startHost(options: HostOptions) {
-  const { wstun, program, named } = options;
+interface Host {
+  readonly keeper: Program;
+  readonly exits: readonly Program[];
+  /** Of each exit. */
+  readonly invites: readonly (readonly string[])[];
+  readonly directories: readonly string[];
+}
+
+async function startHost(options: HostOptions): Promise<Host> {
+  const { relays, workers, named } = options;
+  const clients = Math.ceil(options.clients / relays);
+  // One of its own, with the clients of all processes; or a named one for each process.
+  const shares = Array.from(
+    { length: workers && named ? relays : 1 },
+    () => (workers && !named ? relays : 1) * clients,
+  );
   const [socket, url] = await listen();
   const state = await openStateDir(await stateDir());
   const { identity } = await loadOrCreateIdentity(state);
   const issuer = relayIssuer(identity, [url]);
-  const count = Math.ceil(options.clients / options.relays);
-  const registering = createIdentity();
-  const known = named ? undefined : knownClients(issuer, count);
-  await state.write(ACCESS_FILE_NAME, known?.list ?? entryOf(EXIT_NAME, registering, 'role = "exit"'));
-  await state.write('limits.toml', limitsOf(count * SESSIONS_OF_CLIENT, named));
-  const relayArgs = [
-    'relay',
-    '--state',
-    state.path,
-    '--url',
-    url,
-    '--json',
-    '--quiet',
-    ...(named ? ['--no-exit'] : []),
-  ];
-  const command = ['setpriv', '--pdeathsig', 'KILL', '--', program, wstun, ...relayArgs];
-  const keeper = Program.run('relay', ['bash', '-c', KEEPER, 'keeper', ...command], {
-    descriptors: [descriptorOf(socket)],
-  });
-  socket.close();
-  await keeper.ready(READY_LIMIT_MS);
-  if (known !== undefined) return { keeper, exits: [], invites: known.invites, directories: [state.path] };
-  const registration = encodeInvite({ ...issuer, peer: registering, role: 'exit', exitName: EXIT_NAME });
-  const exit = await startCrowdedExit(options, issuer, registration, count);
-  return { keeper, exits: [exit.exit], invites: exit.invites, directories: [state.path, exit.directory] };
+  const exits = shares.map((count, i) => ({ count, name: `home${i}`, peer: createIdentity() }));
+  const known = named ? undefined : knownClients(issuer, shares[0] ?? 0);
+  const list = known?.list ?? exits.map(({ name, peer }) => entryOf(name, peer, 'role = "exit"')).join('\n');
+  await state.write(ACCESS_FILE_NAME, list);
+  await state.write('limits.toml', limitsOf(sum(shares), named ? shares.length : 0));
+  const keeper = await startKeeper(options, socket, ['--state', state.path, '--url', url]);
+  if (known !== undefined) return { keeper, exits: [], invites: [known.invites], directories: [state.path] };
+  const started: CrowdedExit[] = [];
+  for (const exit of exits) started.push(await startCrowdedExit(options, issuer, exit));
+  return {
+    keeper,
+    exits: started.map(({ exit }) => exit),
+    invites: started.map(({ invites }) => invites),
+    directories: [state.path, ...started.map(({ directory }) => directory)],
+  };
 }
 
-async function startCrowdedExit({ wstun, program }: HostOptions, issuer: Issuer, registration: string, count: number) {
+async function startKeeper(
+  { wstun, program, relays, workers, named }: HostOptions,
+  socket: Server,
+  args: readonly string[],
+): Promise<Program> {
+  const more = [...(named ? ['--no-exit'] : []), ...(workers ? ['--workers', String(relays)] : [])];
+  const relay = [program, wstun, 'relay', ...args, '--json', '--quiet', ...more];
+  const command = ['bash', '-c', KEEPER, 'keeper', 'setpriv', '--pdeathsig', 'KILL', '--', ...relay];
+  const keeper = Program.run('relay', command, { descriptors: [descriptorOf(socket)] });
+  socket.close();
+  await keeper.ready(READY_LIMIT_MS);
+  return keeper;
+}
+
+interface CrowdedExit {
+  readonly exit: Program;
+  readonly invites: readonly string[];
+  readonly directory: string;
+}
+
+async function startCrowdedExit(
+  { wstun, program }: HostOptions,
+  issuer: Issuer,
+  { name, peer, count }: { readonly name: string; readonly peer: Identity; readonly count: number },
+): Promise<CrowdedExit> {
   const state = await openStateDir(await stateDir());
   const { identity } = await loadOrCreateIdentity(state);
   const { session } = identity.public;
-  const { list, invites } = knownClients({ ...issuer, exitSessionKey: session, exitName: EXIT_NAME }, count);
+  const { list, invites } = knownClients({ ...issuer, exitSessionKey: session, exitName: name }, count);
   await state.write(ACCESS_FILE_NAME, list);
+  const registration = encodeInvite({ ...issuer, peer, role: 'exit', exitName: name });
   const exit = Program.start('exit', wstun, ['exit', '--state', state.path, '--json', '--quiet'], {
     ...{ program, env: { WSTUN_INVITE: registration } },
   });
@@ -172,10 +198,14 @@ function entryOf(name: string, peer: Identity, rest: string): string {
   return `[${name}]\nkey = "${formatPublicIdentity(peer.public)}"\n${rest}\n`;
 }
 
-/** As an owner with so many clients sets them: all of them may return in the same second. */
-function limitsOf(sessions: number, named: boolean): string {
-  // One exit alone may have four fifths of the links.
-  const links = Math.ceil(named ? (2 * sessions * 5) / 4 : sessions) + SPARE_LINKS;
+/**
+ * As an owner with so many clients sets them: all of them may return in the same second.
+ * @param exits named ones; 0: the relay's own
+ */
+function limitsOf(clients: number, exits: number): string {
+  const sessions = clients * SESSIONS_OF_CLIENT;
+  // One exit may have four times the links that are free.
+  const links = Math.ceil(exits === 0 ? sessions : 2 * sessions * (1 + 1 / (4 * exits))) + SPARE_LINKS;
   return `links = ${links}\npending = ${2 * sessions}\n`;
 }
 

@@ -66,10 +66,11 @@ async function measureCrowd(settings: Settings, named: boolean): Promise<Row[]> 
   const most = sessionsOfRelay(descriptorLimit(), named);
   const relays = Math.max(QUICK_RELAYS, Math.ceil(sessions / most));
   const share = Math.ceil(sessions / relays);
-  const one = await runCrowd(settings, share, 1, named);
-  const all = await runCrowd(settings, sessions, relays, named);
+  const { workers } = settings;
+  const one = await runCrowd(settings, { sessions: share, relays: 1, workers: false, named });
+  const all = await runCrowd(settings, { sessions, relays, workers, named });
   const subject = named ? 'wstun, named exit' : 'wstun';
-  settings.note(`${subject}, ${sessions} sessions at ${relays} relays: ${describe(all)}`);
+  settings.note(`${subject}, ${sessions} sessions at ${relays} ${workers ? 'workers' : 'relays'}: ${describe(all)}`);
   return FIGURES.map(
     ({ name, unit, better = 'lower', aim, of }): Row => ({
       better,

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CrowdHosts, SESSIONS_OF_CLIENT } from './crowd-hosts.ts';
+import { CrowdHosts, type HostOptions, SESSIONS_OF_CLIENT } from './crowd-hosts.ts';
 import type { ClientsRequest, EchoAnswer, ReturnedAnswer } from './lean-clients.ts';
 import type { Settings } from './measure.ts';
 import { benchFile, Program } from './programs.ts';
@@ -23,6 +23,10 @@ const QUICK_MS = 5_000;
 const BEGIN_LIMIT_MS = 900_000;
 const RETURN_LIMIT_MS = 180_000;
 const ANSWER_LIMIT_MS = 30_000;
+
+export interface CrowdShape extends Pick<HostOptions, 'relays' | 'workers' | 'named'> {
+  readonly sessions: number;
+}
 
 export interface CrowdMeasured {
   /** Bytes: without sessions, with all, and when all were back. */
@@ -58,10 +62,10 @@ class Crowd {
     private readonly shares: readonly (readonly string[])[],
   ) {}
 
-  static async start({ wstun, nodes }: Settings, sessions: number, relays: number, named: boolean): Promise<Crowd> {
+  static async start({ wstun, nodes }: Settings, { sessions, ...shape }: CrowdShape): Promise<Crowd> {
     const clients = Math.ceil(sessions / SESSIONS_OF_CLIENT);
     const program = nodes[0]?.program ?? process.execPath;
-    const hosts = await CrowdHosts.start({ wstun, program, relays, clients, named });
+    const hosts = await CrowdHosts.start({ wstun, program, clients, ...shape });
     const target = Program.start('target', benchFile('target.js'), []);
     const { port } = await target.ready<{ port: number }>();
     const shares = shareOut(hosts.invites, Math.min(ACTIVE, sessions / ACTIVE_SHARE) / SESSIONS_OF_CLIENT);
@@ -167,13 +171,8 @@ export function descriptorLimit(): number {
   return Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1]);
 }
 
-export async function runCrowd(
-  settings: Settings,
-  sessions: number,
-  relays: number,
-  named: boolean,
-): Promise<CrowdMeasured> {
-  const crowd = await Crowd.start(settings, sessions, relays, named);
+export async function runCrowd(settings: Settings, shape: CrowdShape): Promise<CrowdMeasured> {
+  const crowd = await Crowd.start(settings, shape);
   try {
     return await crowd.measure(settings.quick);
   } finally {

@@ -17,6 +17,8 @@ export interface Settings {
   readonly quick: boolean;
   /** Idle sessions at once; undefined: as many as \`quick\` says. */
   readonly sessions: number | undefined;
+  /** These are at the workers of one relay. */
+  readonly workers: boolean;
   /** The load goes to the forwarders without SOCKS5. */
   readonly straight: boolean;
   /** What `wstun` is: the file to run. */

@@ -12,6 +12,7 @@ const USAGE = (groups: readonly string[]): string => `npm run bench -- [GROUP]â€
   --node PATH        the Node that runs wstun and the floor; again, or with commas, for several
   --peers            wstunnel, chisel, penguin and ssh -D as well, those that are on PATH
   --sessions N       how many idle sessions \`sessions\` has (default 100000; 2000 with --quick)
+  --workers          these sessions are at the workers of one relay, not at relays of their own
   --json FILE        writes every round's numbers
   --results FILE     writes the tables of bench/RESULTS.md
   --from FILE        measures nothing: the numbers are those of an earlier --json
@@ -44,6 +45,7 @@ export async function readOptions(known: readonly string[]): Promise<Options> {
       node: { type: 'string', multiple: true, default: [] },
       peers: { type: 'boolean', default: false },
       sessions: { type: 'string' },
+      workers: { type: 'boolean', default: false },
       json: { type: 'string' },
       results: { type: 'string' },
       from: { type: 'string' },
@@ -61,11 +63,11 @@ export async function readOptions(known: readonly string[]): Promise<Options> {
     throw new Error('--sessions takes a number from 100');
   for (const name of positionals)
     if (!known.includes(name)) throw new Error(`no group ${name}; there are ${known.join(', ')}`);
-  const { quick, straight, wstun, against, peers, profile, json, results, from } = values;
+  const { quick, workers, straight, wstun, against, peers, profile, json, results, from } = values;
   const nodes = await findNodes(values.node);
   return {
     groups: positionals.length > 0 ? positionals : known,
-    settings: { rounds, quick, sessions, straight, wstun, against, peers, nodes },
+    settings: { rounds, quick, sessions, workers, straight, wstun, against, peers, nodes },
     ...{ profile, json, results, from },
     usage: values.help ? USAGE(known) : undefined,
   };

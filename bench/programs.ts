@@ -178,7 +178,7 @@ export class Program {
 }
 
 /** A process and those that it has started, which a server of ssh does for each connection. */
-function familyOf(pid: number): number[] {
+export function familyOf(pid: number): number[] {
   return [pid, ...childrenOf(pid).flatMap(familyOf)];
 }
 
@@ -194,7 +194,7 @@ export function proportionalSetOf(pid: number): number {
   return Number(kibibytes) * 1024;
 }
 
-function sum(values: readonly number[]): number {
+export function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
