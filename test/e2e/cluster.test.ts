@@ -174,6 +174,24 @@ async function statusOf(port: number, ticket: string): Promise<string> {
   return (await rawExchange(port, request, { limitMs: 700 })).bytes.slice(9, 12);
 }
 
+describe('workers of relays in a cluster', () => {
+  it('clients at any worker of one relay reach an exit at a worker of another one', LIMIT, async () => {
+    const target = await tcpServer(echo);
+    const cluster = await WstunCluster.start({ args: ['--no-exit', '--workers', '2'] });
+    const { clientOf } = await exitAt(cluster, 0);
+    const secret = await clientOf('alice', 1);
+    const clients = await Promise.all(Array.from({ length: 4 }, () => startClient(secret)));
+    await Promise.all(clients.map((client) => use(client, target, MIB)));
+    const { stdout } = await wstun(['relay', 'status', '--json', '--cluster', urlsOf(cluster.servers)]);
+    const processes = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(processes.map(({ cluster: { relays } }) => relays)).toEqual([2, 2, 2, 2]);
+    expect(cluster.relays.map(({ process }) => process.stderr).join('')).not.toContain('the same URL');
+  });
+});
+
 describe('tickets at relays of a cluster', () => {
   const FIELDS = { role: 'client', destination: '', protocol: 1, features: 0 } as const;
   const SHARED = 'wss://www.example.org';
