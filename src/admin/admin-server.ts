@@ -18,6 +18,8 @@ const MAX_CONNECTIONS = 64;
 export interface AdminPages {
   /** Why it cannot do its work at the moment, in a few words and without secrets; undefined: it can. */
   whyNotReady(): string | undefined;
+  /** What does not work although it is ready, in the same way. */
+  readonly lacking?: (() => string | undefined) | undefined;
   metrics(): Promise<Exposition>;
 }
 
@@ -82,7 +84,7 @@ export class AdminServer {
       case '/healthz':
         return { status: 200, text: 'ok\n' };
       case '/readyz':
-        return readiness(this.pages.whyNotReady());
+        return readiness(this.pages.whyNotReady(), this.pages.lacking?.());
       case '/metrics':
         return await this.read();
       default:
@@ -107,8 +109,9 @@ export class AdminServer {
   }
 }
 
-function readiness(why: string | undefined): Page {
-  return why === undefined ? { status: 200, text: 'ready\n' } : { status: 503, text: `not ready: ${why}\n` };
+function readiness(why: string | undefined, lacking: string | undefined): Page {
+  if (why !== undefined) return { status: 503, text: `not ready: ${why}\n` };
+  return { status: 200, text: lacking === undefined ? 'ready\n' : `ready, but ${lacking}\n` };
 }
 
 /**

@@ -18,6 +18,8 @@ interface OwnFacts {
   readonly sources: readonly MetricsSource[];
   /** As of AdminPages. */
   readonly whyNotReady: () => string | undefined;
+  /** As of AdminPages. */
+  readonly lacking?: (() => string | undefined) | undefined;
 }
 
 interface AdminOptions extends OwnFacts {
@@ -57,14 +59,14 @@ function openText({ host }: HostPort): string {
 
 /** Resolves when it listens. @throws WstunError cannot-listen */
 export async function openAdmin(place: HostPort, options: AdminOptions): Promise<Admin> {
-  const { whyNotReady, others, logger } = options;
+  const { whyNotReady, lacking, others, logger } = options;
   const writer = await loadMetricsWriter();
   const own = new OwnMetrics(options);
   const metrics = async () => {
     const ours = await own.collect();
     return writer.write(others === undefined ? ours : await others.together(ours));
   };
-  const server = new AdminServer({ whyNotReady, metrics }, logger);
+  const server = new AdminServer({ whyNotReady, lacking, metrics }, logger);
   try {
     const address = await whenListening([place], server.listen(place));
     logger.info({ admin: formatHostPort(address) }, openText(address));

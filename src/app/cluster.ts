@@ -181,6 +181,22 @@ export class RelayCluster implements SharedState {
     };
   }
 
+  /** In a few words, for whoever balances load; undefined: it is. */
+  whyNotReady(): string | undefined {
+    return this.list.isKnown ? undefined : `there is no access list yet: ${this.awayText()}`;
+  }
+
+  /** What waits while the cluster is away; undefined: it is not away. */
+  lacking(): string | undefined {
+    return this.parts.bus.state.connectedSince === undefined ? this.awayText() : undefined;
+  }
+
+  private awayText(): string {
+    const { awaySince, fault } = this.parts.bus.state;
+    const seconds = Math.round((systemClock.wallTime() - (awaySince ?? systemClock.wallTime())) / 1000);
+    return `the cluster has been away for ${seconds} s${fault === undefined ? '' : ` (${fault.code})`}`;
+  }
+
   /** Nothing is asked any more; what was counted is to be written after this. */
   leave(): void {
     this.relays.close();

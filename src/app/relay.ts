@@ -62,7 +62,7 @@ import type { RelayNode } from './relay-node.ts';
 import { RelayRouter } from './relay-routing.ts';
 import { ReplaceableDialling } from './replaceable.ts';
 import { RelayCounts } from './serving-counts.ts';
-import { relayMetrics, sessionMetrics } from './serving-metrics.ts';
+import { clusterMetrics, relayMetrics, sessionMetrics } from './serving-metrics.ts';
 import { ServingState } from './serving-state.ts';
 import { ServingReport } from './serving-status.ts';
 import type { ServingStatus } from './status.ts';
@@ -546,8 +546,11 @@ class RunningRelay {
 
   private async openAdmin(): Promise<void> {
     const { admin, node, logger } = this.options;
-    const whyNotReady = () => this.notReady ?? (this.awaitsTls ? 'there is no TLS certificate yet' : undefined);
-    const facts = { role: 'relay', sources: [this.metrics()], whyNotReady } as const;
+    const { cluster } = this.files;
+    const whyNotReady = () =>
+      this.notReady ?? (this.awaitsTls ? 'there is no TLS certificate yet' : cluster?.whyNotReady());
+    const lacking = () => cluster?.lacking();
+    const facts = { role: 'relay', sources: [this.metrics()], whyNotReady, lacking } as const;
     if (node?.onMeasured !== undefined) {
       const own = new OwnMetrics(facts);
       this.measured = own;
@@ -567,7 +570,11 @@ class RunningRelay {
         const { router, server, counts } = this;
         const { sessions, exits } = router.served;
         const readings = { front: server?.front, exitsRegistered: exits.length, clientsHeld: router.held };
-        return [...sessionMetrics(sessions?.all ?? [], counts), ...relayMetrics(readings, counts)];
+        return [
+          ...sessionMetrics(sessions?.all ?? [], counts),
+          ...relayMetrics(readings, counts),
+          ...clusterMetrics(this.files.cluster?.status),
+        ];
       },
     };
   }

@@ -9,6 +9,7 @@ import type { CallEnd } from '../relay/rendezvous-counts.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import type { ServedSession } from '../tunnel/session/exit-sessions.ts';
 import type { RelayCounts, ServingCounts } from './serving-counts.ts';
+import type { ClusterStatus } from './status.ts';
 
 type Stage = 'gate' | 'rendezvous' | 'session';
 
@@ -113,6 +114,16 @@ export function relayMetrics({ front, exitsRegistered, clientsHeld }: RelayReadi
     timed('wstun_call_answer_seconds', answerTime),
     single('wstun_spliced_pairs', forwarded.links),
     byLabel('wstun_spliced_bytes_total', { to_client, from_client }),
+  ];
+}
+
+/** None at a relay without a cluster. */
+export function clusterMetrics(status: ClusterStatus | undefined): readonly Metric[] {
+  if (status === undefined) return [];
+  const { connectedSince, relays } = status;
+  return [
+    single('wstun_cluster_connected', connectedSince === undefined ? 0 : 1),
+    single('wstun_cluster_relays', relays),
   ];
 }
 

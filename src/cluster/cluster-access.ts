@@ -171,7 +171,7 @@ export class ClusterAccess<R, L> implements AccessSource<R, L>, BucketHandler {
   }
 
   /** From the cluster, or from what was kept. */
-  private get isKnown(): boolean {
+  get isKnown(): boolean {
     return this.hasSnapshot || this.known.size > 0;
   }
 

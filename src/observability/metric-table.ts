@@ -108,6 +108,15 @@ export const METRICS = {
     roles: ['relay'],
   }),
 
+  wstun_cluster_connected: gauge('1 while it is connected to the NATS servers of its cluster, else 0.', {
+    roles: ['relay'],
+    together: 'min',
+  }),
+  wstun_cluster_relays: gauge('Relays of the cluster that were heard within 16 s, with this one.', {
+    roles: ['relay'],
+    together: 'max',
+  }),
+
   // an exit and its relays
   wstun_relays: gauge('Relays at which the exit is to be registered.', { roles: ['exit'] }),
   wstun_registrations: gauge('Relays at which it is registered.', { roles: ['exit'] }),

@@ -53,7 +53,7 @@ export class WstunCluster {
   /** Again, after it was killed. */
   async startRelay(at: number): Promise<RunningRelay> {
     const [port = 0, state = ''] = [this.ports[at], this.states[at]];
-    const own = ['--url', this.urlOf(at), '--cluster-url', this.urlOf(at)];
+    const own = ['--url', this.urlOf(at), '--cluster-url', this.urlOf(at), '--admin', '127.0.0.1:0'];
     const args = [...this.args, ...own, '--cluster', urlsOf(this.servers), '-v'];
     const relay = await startRelay({ port, state, args });
     this.relays[at] = relay;
