@@ -66,6 +66,11 @@ function lossesOf({ process }: RunningClient): readonly string[] {
   return process.events.map(({ event }) => event).filter((event) => event === 'session-lost' || event === 'lost');
 }
 
+async function readyOf({ relays }: WstunCluster, at: number): Promise<string> {
+  const answer = await fetch(`http://${relays[at]?.admin}/readyz`);
+  return `${answer.status} ${(await answer.text()).trim()}`;
+}
+
 async function clusterStatus({ relays }: WstunCluster, at: number) {
   const { stdout } = await wstun(['status', '--json', '--state', relays[at]?.state ?? '']);
   return JSON.parse(stdout).cluster as { connectedSince?: number; awaySince?: number; fault?: { code: string } };
@@ -115,6 +120,7 @@ describe('a cluster whose NATS servers fail', () => {
         fault: { code: 'WSTUN-E280' },
       });
 
+      expect(await readyOf(cluster, 1)).toMatch(/^200 ready, but the cluster has been away for \d+ s \(WSTUN-E280\)$/);
       await carry(await startClient(here), target);
       const waiting = spawnClient(there);
       expect(await waiting.event('retrying')).toMatchObject({ code: 'WSTUN-E212' });
@@ -130,6 +136,7 @@ describe('a cluster whose NATS servers fail', () => {
       await before.process.event('resumed', 30_000);
       await carry(before, target);
       expect(await clusterStatus(cluster, 0)).toMatchObject({ awaySince: expect.any(Number) });
+      expect(await readyOf(cluster, 0)).toMatch(/^200 ready, but/);
 
       for (const server of cluster.servers) await server.start();
       await leaderOf(cluster.servers);
@@ -143,6 +150,7 @@ describe('a cluster whose NATS servers fail', () => {
         .toMatchObject({
           connectedSince: expect.any(Number),
         });
+      expect(await readyOf(cluster, 0)).toBe('200 ready');
     },
   );
 

@@ -14,6 +14,8 @@ export interface RunningRelay {
   readonly port: number;
   readonly url: string;
   readonly state: string;
+  /** `HOST:PORT`, with `--admin`. */
+  readonly admin: string | undefined;
   /** Only at the first start with its state directory. */
   readonly invite: string | undefined;
 }
@@ -46,7 +48,8 @@ export async function startRelay(options: RelayOptions = {}): Promise<RunningRel
   const process = new WstunProcess(args, { env, within });
   const ready = await process.event('ready');
   const invite = ready.invite as string | undefined;
-  return { process, port: portOf((ready.listen as string[])[0]), url: ready.url as string, state, invite };
+  const admin = ready.admin as string | undefined;
+  return { process, port: portOf((ready.listen as string[])[0]), url: ready.url as string, state, admin, invite };
 }
 
 export interface InviteOptions {
