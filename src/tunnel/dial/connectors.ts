@@ -25,8 +25,12 @@ export interface SessionPlace {
 export interface Connector<L extends MessageLink = MessageLink> {
   /** False: at the moment there is nothing to dial with, and `dial` waits until there is, however long. */
   readonly isAvailable: boolean;
+  /** Of so many relays each dial asks one. Default: 1. */
+  readonly relayCount?: number;
   /** @throws WstunError */
   dial(signal: AbortSignal, purpose?: LinkPurpose, from?: SessionPlace): Promise<L>;
+  /** The relay of that link, or its exit, has no use for it: the next dial asks another relay. */
+  noteUseless?(link: L): void;
 }
 
 /** Makes links on one way only: to one address of a relay, or by one page. */
@@ -35,6 +39,8 @@ export interface WayConnector {
   readonly name: string;
   /** @throws WstunError */
   dial(signal: AbortSignal, purpose?: LinkPurpose): Promise<MessageLink>;
+  /** As of Connector. */
+  noteUseless?(link: MessageLink): void;
 }
 
 interface AskedLink extends MessageLink {
@@ -138,8 +144,8 @@ interface PageTicket {
 }
 
 export class TetherConnector implements Connector {
-  /** Dials in a row that have failed: a page takes one relay at a time. */
-  private failures = 0;
+  /** A page takes one relay at a time: its place in the invite. */
+  private at = 0;
 
   constructor(
     private readonly dialer: TicketDialer,
@@ -153,8 +159,16 @@ export class TetherConnector implements Connector {
     return this.pages.pages > 0;
   }
 
+  get relayCount(): number {
+    return this.relays.own.length;
+  }
+
   dial(signal: AbortSignal, purpose?: LinkPurpose, from?: SessionPlace): Promise<MessageLink> {
     return this.dialBy(this.pages, signal, purpose, from);
+  }
+
+  noteUseless(link: MessageLink): void {
+    this.handleFailed(this.dialer.routeOf(link)?.relay);
   }
 
   /** One for each page. */
@@ -162,6 +176,7 @@ export class TetherConnector implements Connector {
     return this.pages.eachPage.map((page) => ({
       name: page.name,
       dial: (signal, purpose) => this.dialBy(page, signal, purpose),
+      noteUseless: (link) => this.noteUseless(link),
     }));
   }
 
@@ -175,7 +190,7 @@ export class TetherConnector implements Connector {
     try {
       return await this.dialAt(relay, pages, signal, purpose);
     } catch (error) {
-      if (!signal.aborted) this.failures += 1;
+      if (!signal.aborted) this.handleFailed(relay);
       throw error;
     }
   }
@@ -230,7 +245,13 @@ export class TetherConnector implements Connector {
   private relayFor(purpose: LinkPurpose, from: SessionPlace | undefined): string {
     const { own } = this.relays;
     if (purpose === 'further' && from !== undefined && own.includes(from.relay)) return from.relay;
-    return own[this.failures % own.length] ?? '';
+    return own[this.at] ?? '';
+  }
+
+  /** Of several dials at once that fail alike, only the first one goes on to the next relay. */
+  private handleFailed(relay: string | undefined): void {
+    const { own } = this.relays;
+    if (relay === own[this.at]) this.at = (this.at + 1) % own.length;
   }
 }
 

@@ -41,7 +41,12 @@ export interface ConnectorChoice<L extends MessageLink> {
 
 /** Where there is no choice. */
 export function onlyConnector<L extends MessageLink>(connector: Connector<L>): ConnectorChoice<L> {
-  return { dial: async (signal, purpose, from) => ({ link: await connector.dial(signal, purpose, from) }) };
+  return {
+    dial: async (signal, purpose, from) => {
+      const link = await connector.dial(signal, purpose, from);
+      return { link, noteRejected: () => connector.noteUseless?.(link) };
+    },
+  };
 }
 
 /**
@@ -101,7 +106,7 @@ export class PreferredConnector<L extends MessageLink> implements ConnectorChoic
     const better: ConnectorChoice<L> = {
       dial: async (signal, _purpose, from) => this.preferredLink(await this.dialPreferred(signal, undefined, from)),
     };
-    return { link, better };
+    return { link, better, noteRejected: () => this.fallback.noteUseless?.(link) };
   }
 
   private async dialPreferred(signal: AbortSignal, purpose?: LinkPurpose, from?: SessionPlace): Promise<L> {

@@ -133,8 +133,7 @@ export class RelaySessionDialer implements SessionDialer {
       if (route !== undefined) this.routes.set(link, route);
       return link;
     };
-    this.seal = (connector) =>
-      sealedConnector({ isAvailable: true, dial: (signal, purpose) => connector.dial(signal, purpose) }, secured);
+    this.seal = (connector) => sealedConnector({ isAvailable: true, ...connector }, secured);
     const destination = invite.exitName ?? '';
     const own = new OwnLinks(dialer, relays, routes, destination, encryption === 'on');
     const byBrowser = browser && new TetherConnector(dialer, relays, destination, browser, clock);
@@ -276,13 +275,29 @@ export async function negotiateSession(
 
 type Secure = (raw: MessageLink, signal: AbortSignal) => Promise<SecureLink>;
 
-/** The handshake is part of connecting: some networks carry the upgrade and nothing after it. */
+/**
+ * The handshake is part of connecting: some networks carry the upgrade and nothing after it. A relay whose keys were
+ * rotated proves that only of itself: the others are asked at once.
+ */
 function sealedConnector(connector: Connector, secured: Secure): Connector<SecureLink> {
+  const noteUseless = (raw: MessageLink): void => connector.noteUseless?.(raw);
   return {
     get isAvailable() {
       return connector.isAvailable;
     },
-    dial: async (signal, purpose) => secured(await connector.dial(signal, purpose), signal),
+    dial: async (signal, purpose, from) => {
+      for (let left = connector.relayCount ?? 1; ; left -= 1) {
+        const raw = await connector.dial(signal, purpose, from);
+        try {
+          return await secured(raw, signal);
+        } catch (error) {
+          if (!signal.aborted) noteUseless(raw);
+          const isRotated = error instanceof WstunError && error.fault === 'keys-rotated';
+          if (!isRotated || left <= 1 || purpose === 'further') throw error;
+        }
+      }
+    },
+    noteUseless: (link) => noteUseless(link.inner),
   };
 }
 
