@@ -19,11 +19,18 @@ export function parseRelayUrl(text: string): string {
     throw new WstunError('bad-url', 'it contains a user name or password');
   if (text.includes('?') || text.includes('#')) throw new WstunError('bad-url', 'it has a query or a fragment');
   if (url.port === '0') throw new WstunError('bad-url', 'its port is 0');
-  return `${scheme}//${url.host}${url.pathname.replace(/\/+$/, '')}`;
+  const normal = `${scheme}//${url.host}${url.pathname.replace(/\/+$/, '')}`;
+  // Escapes make it longer.
+  refuseLong(normal);
+  return normal;
+}
+
+function refuseLong(text: string): void {
+  if (text.length > MAX_URL_CHARS) throw new WstunError('bad-url', `it has more than ${MAX_URL_CHARS} characters`);
 }
 
 function parseUrl(text: string): URL {
-  if (text.length > MAX_URL_CHARS) throw new WstunError('bad-url', `it has more than ${MAX_URL_CHARS} characters`);
+  refuseLong(text);
   if (!/^[a-z][a-z+.-]*:\/\/[^/]/i.test(text)) throw new WstunError('bad-url', 'it has no scheme or no host');
   if (/[\s\\\p{Cc}]/u.test(text)) throw new WstunError('bad-url', 'it has spaces, backslashes or control characters');
   try {

@@ -365,6 +365,8 @@ describe('parseRelayUrl', () => {
     'wss://a\\b',
     'wss://[::1',
     `wss://${'a'.repeat(1100)}`,
+    // Written with escapes it is three times as long, and no invite with it could be read.
+    `wss://relay/${'é'.repeat(400)}`,
     '',
   ])('parseRelayUrl rejects %j without repeating it', (text) => {
     expect(faultOf(() => parseRelayUrl(text))).toBe('bad-url');
