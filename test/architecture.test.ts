@@ -61,6 +61,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'crypto',
     'transport',
     'errors.ts',
+    'limits',
     'memory',
     'observability',
     'tunnel/stream',

@@ -4,14 +4,18 @@
  * nothing, and knows no keys.
  */
 import { audienceOf } from '../../crypto/ticket.ts';
+import { BoundedMap } from '../../limits/bounded-map.ts';
 
 /** Between two attempts more on one way: they would double the requests of whoever is rejected. */
 const TRY_OTHER_MS = 60_000;
 
+/** URLs of which something is known. An invite has at most 8, but an exit may tell of others again and again. */
+const MAX_URLS = 64;
+
 export class AudienceChoice {
-  private readonly audiences = new Map<string, bigint>();
+  private readonly audiences = new BoundedMap<string, bigint>(MAX_URLS);
   /** By the URL that is dialled: the one whose audience the next ticket there has. Default: its own. */
-  private readonly next = new Map<string, string>();
+  private readonly next = new BoundedMap<string, string>(MAX_URLS);
   /** By way: when the other audience was tried at once. The oldest first. */
   private readonly triedAt = new Map<string, number>();
 

@@ -4,6 +4,7 @@
  */
 import { type Clock, systemClock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
+import { BoundedMap } from '../../limits/bounded-map.ts';
 import { placeOfUrl, type Reach } from '../../transport/connection/reach.ts';
 import type { Via } from '../../transport/connection/via.ts';
 import { DialError, type Obstacle } from '../../transport/dial-obstacle.ts';
@@ -110,6 +111,8 @@ export interface Among {
 
 /** A search for a page to log in counts for so long, ms: a relay is not to be asked at each failed dial. */
 const LOOK_AGAIN_MS = 60_000;
+/** Relays of which something is known. An invite has at most 8, but an exit may tell of others again and again. */
+const MAX_RELAYS = 64;
 
 /** What something else than the relay may have answered. */
 const NOT_THE_RELAY: ReadonlySet<Obstacle> = new Set([
@@ -127,13 +130,15 @@ export class RelayRoutes {
   private readonly clock: Clock;
   private readonly localProxy: LocalProxy;
   /** What the searches for a page to log in have found, by relay. */
-  private readonly loginPages = new Map<string, { readonly at: number; readonly fault: WstunError | undefined }>();
+  private readonly loginPages = new BoundedMap<string, { readonly at: number; readonly fault: WstunError | undefined }>(
+    MAX_RELAYS,
+  );
   /** By which the latest link goes that has carried something. */
   private current = keyOf({ carrier: 'websocket' });
   /** Proxies that failed before it, of which a notice has told. */
   private readonly told = new Set<string>();
   /** What the routes met at the latest dial of each relay, by keys. */
-  private readonly before = new Map<string, ReadonlyMap<string, Obstacle>>();
+  private readonly before = new BoundedMap<string, ReadonlyMap<string, Obstacle>>(MAX_RELAYS);
 
   constructor(private readonly options: RelayRoutesOptions = {}) {
     const { transport = 'auto', clock = systemClock } = options;

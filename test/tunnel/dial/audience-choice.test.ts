@@ -220,6 +220,15 @@ describe('a URL that may be a second name of the first relay', () => {
   });
 });
 
+describe('what is known of relays', () => {
+  it('it is kept of 64 relays, because an exit may tell of others again and again', () => {
+    const choice = new AudienceChoice(A);
+    const urls = Array.from({ length: 100 }, (_, at) => `wss://r${at}.example`);
+    for (const url of urls) choice.handleOpened(url, A);
+    expect(urls.filter((url) => choice.urlFor(url) === A)).toEqual(urls.slice(36));
+  });
+});
+
 describe('the tickets of a page', () => {
   /** A page that opens whatever the relay opens. */
   function connectorTo(relays: Relays, fault: 'phone-refused' | 'phone-offline'): TetherConnector {
