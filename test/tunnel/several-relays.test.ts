@@ -158,6 +158,21 @@ describe('the way back to a better relay', () => {
     expect(world.at(0).dials).toBe(dials);
   });
 
+  it('a session with as many links as it may have returns to the first relay, too', { timeout: LIMIT_MS }, async () => {
+    const world = new SeveralRelays({ relays: 2, client: { links: 8 } });
+    world.at(0).kill();
+    await world.connected();
+    const echoes = new Echoes(world.clock, await world.open(), 100);
+    await world.clock.advance(10_000);
+    world.at(0).go();
+    const at = world.clock.now();
+    await world.clock.advanceUntil(() => world.current === 0, 60_000);
+    await world.clock.advance(10_000);
+    expect([world.current, world.client.status().links]).toEqual([0, 8]);
+    expect(echoes.longestSince(at)).toBeLessThan(200);
+    expect(world.log).toEqual(['connected']);
+  });
+
   it('a relay whose links do not last is returned to less and less often', { timeout: LIMIT_MS }, async () => {
     const world = new SeveralRelays({ relays: 2 });
     await world.connected();

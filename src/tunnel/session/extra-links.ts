@@ -5,6 +5,7 @@
  */
 import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
+import { DEFAULT_MUX_CONFIG } from '../../mux/config.ts';
 import { MOST_BY_ITSELF } from '../../mux/links/link-demand.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
@@ -58,6 +59,8 @@ export interface ExtraLinksOptions {
   request(): SessionRequest;
   /** Where the session is: other links go by the same relay. */
   place?(): SessionPlace | undefined;
+  /** A link by a better relay is to join it: one less than it may have is kept. */
+  needsRoom?(): boolean;
   /** Something was learnt of this network. */
   onLimit(limit: LearntLimit): void;
 }
@@ -203,7 +206,8 @@ export class ExtraLinks {
   private targetWith(onWays: readonly string[]): number {
     const { received, sent } = this.options.limits.use;
     const isTight = Math.min(received, sent) < TIGHT_BYTES;
-    const wanted = this.options.links === 'auto' && isTight ? TIGHT_LINKS : this.wanted;
+    const asked = this.options.links === 'auto' && isTight ? TIGHT_LINKS : this.wanted;
+    const wanted = this.options.needsRoom?.() ? Math.min(asked, DEFAULT_MUX_CONFIG.maxLinks - 1) : asked;
     return this.ways === undefined ? wanted : Math.max(wanted, new Set(onWays).size);
   }
 

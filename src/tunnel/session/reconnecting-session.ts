@@ -184,6 +184,7 @@ export class ReconnectingSession {
       onLimit: (limit) => this.events.onLimit(limit),
       request: () => this.joinRequest(),
       place: () => this.relays.place,
+      needsRoom: () => this.relays.hasBetter,
     });
     this.relays = new SessionRelays({
       ...{ driver: this.driver, dialer: options.dialer, clock, logger },

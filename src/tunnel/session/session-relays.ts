@@ -89,6 +89,11 @@ export class SessionRelays {
     return this.isHurried && this.isStalled && !this.mustResume && driver.isAttached && driver.canJoin;
   }
 
+  /** There are relays to which it would return. */
+  get hasBetter(): boolean {
+    return this.better !== undefined;
+  }
+
   /** A link carries the session from now on. */
   handleLink(link: MessageLink): void {
     const route = this.options.dialer.routeOf?.(link);
