@@ -127,7 +127,6 @@ function servingLines(status: ServingStatus, now: number): readonly string[] {
   ];
 }
 
-/** A line a relay. Where the exit is registered nowhere, there is a reason, too. */
 function clusterRows({ name, connectedSince, awaySince, server, fault, relays }: ClusterStatus, now: number) {
   const how =
     connectedSince === undefined
@@ -136,6 +135,7 @@ function clusterRows({ name, connectedSince, awaySince, server, fault, relays }:
   return [row('cluster', `${name}, ${how}`), ...(fault ? folded('why', fault.message) : [])];
 }
 
+/** A line a relay. Where the exit is registered nowhere, there is a reason, too. */
 function registrationRows({ relay, relays }: ServingStatus, now: number): readonly string[] {
   if (relay === undefined) return [];
   if (relays === undefined) return [row('relay', registrationText(relay, now)), ...reasonRows(relay)];
