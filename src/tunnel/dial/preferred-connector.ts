@@ -5,6 +5,7 @@ import { FAULTS, type FaultName, WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { Backoff } from '../reconnect/backoff.ts';
+import { SomeRelaysFault } from '../routes/relay-faults.ts';
 import type { Connector, LinkPurpose, SessionPlace } from './connectors.ts';
 
 /** RFC 8305 §5: how long after the preferred connector the fallback begins. At once where that failed last time. */
@@ -249,5 +250,5 @@ function isAccessFault(error: unknown): boolean {
 }
 
 function isRelaysAnswer(error: unknown): boolean {
-  return error instanceof WstunError && RELAY_ANSWERS.has(error.fault);
+  return error instanceof WstunError && RELAY_ANSWERS.has(error.fault) && !(error instanceof SomeRelaysFault);
 }

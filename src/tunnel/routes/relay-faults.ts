@@ -15,6 +15,9 @@ const HAVE_NO_EXIT: ReadonlySet<FaultName> = new Set(['keys-rotated', 'exit-abse
 /** The keys of one relay were rotated, and no other could be asked: so long that is taken for a passing state, ms. */
 const ROTATION_FINAL_MS = 60_000;
 
+/** What the most telling relay said, while others could not be asked: on another way there may be a link by these. */
+export class SomeRelaysFault extends DialError {}
+
 /**
  * That the keys were rotated is proved, and would end a client. Where relays share an invite, one of them proves only
  * that it has other keys itself.
@@ -48,7 +51,8 @@ export function faultOfRelays(failed: readonly FailedRelay[], isRotated: boolean
   if (first === undefined) throw new RangeError('no relay was tried');
   if (others.every(({ error }) => error.what === first.error.what)) return first.error;
   const details = sorted.map((each) => detailOf(each, first.error.fault)).join('; ');
-  return new DialError(first.error.fault, details, obstacleOf(first.error), { fix: first.error.fix });
+  const Fault = failed.every(({ error }) => obstacleOf(error) === 'relay') ? DialError : SomeRelaysFault;
+  return new Fault(first.error.fault, details, obstacleOf(first.error), { fix: first.error.fix });
 }
 
 /** That the exit is absent tells more than that a relay is full; other keys tell least, unless all relays have them. */

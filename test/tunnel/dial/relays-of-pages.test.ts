@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { createIdentity } from '../../../src/crypto/keys.ts';
 import { TicketSealer } from '../../../src/crypto/ticket.ts';
 import { importKeyPair } from '../../../src/crypto/x25519.ts';
-import type { WireFaultName } from '../../../src/errors.ts';
+import { type WireFaultName, WstunError } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import { encodeNotice } from '../../../src/transport/control-messages.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
@@ -29,7 +29,11 @@ class World {
   private readonly exit: ExitSessions;
   private isOverloaded = false;
 
-  constructor(readonly answers: Record<string, Answer>) {
+  /** @param dialDirectly default: only pages carry links */
+  constructor(
+    readonly answers: Record<string, Answer>,
+    dialDirectly?: (relay: string) => never,
+  ) {
     const [relay, peer] = [createIdentity(), createIdentity()];
     const { clock } = this;
     this.sealer = new TicketSealer(peer, relay.public.gate);
@@ -54,7 +58,11 @@ class World {
       eachPage: [],
       dial: async (makeUrl: (skewMs: number) => string) => Object.assign(this.link(makeUrl(0)), { asked: this.url }),
     };
-    this.dialer = new RelaySessionDialer(invite, 'on', silentLogger, { clock, tether: { pages, direct: false } });
+    this.dialer = new RelaySessionDialer(invite, 'on', silentLogger, {
+      clock,
+      tether: { pages, direct: dialDirectly !== undefined },
+      dialLink: async ({ host }) => dialDirectly?.(`wss://${host}`) ?? Promise.reject(new WstunError('internal')),
+    });
   }
 
   /** How a dial ended. */
@@ -94,6 +102,25 @@ class World {
     return client;
   }
 }
+
+describe('a page beside direct dials to several relays', () => {
+  it('a phone is asked where one relay has no exit, and another one cannot be reached directly', async () => {
+    const world = new World({ [A]: 'exit-absent', [B]: 'serves' }, (relay) => {
+      throw new WstunError(relay === A ? 'exit-absent' : 'relay-unreachable', 'no answer');
+    });
+    expect(await world.dial()).toBe('exit-absent');
+    expect(await world.dial()).toBe('opened');
+    expect(world.asked).toEqual([B]);
+  });
+
+  it('a phone is not asked where all relays have said that they have no exit', async () => {
+    const world = new World({ [A]: 'serves', [B]: 'serves' }, () => {
+      throw new WstunError('exit-absent');
+    });
+    for (let i = 0; i < 2; i++) expect(await world.dial()).toBe('exit-absent');
+    expect(world.asked).toEqual([]);
+  });
+});
 
 describe('a page and several relays', () => {
   it.each<WireFaultName>(['exit-absent', 'overloaded'])(
