@@ -503,7 +503,9 @@ export class ReconnectingSession {
 
   private attach(opened: SessionLink): boolean {
     // Where the relay is another one, it was not the network that ended the link.
-    const relay = this.relays.place?.relay;
+    const { place, isHurried } = this.relays;
+    const relay = place?.relay;
+    const isLeft = isHurried && place?.isStalled === true && this.search.kind === 'asking' && this.search.hadLink;
     if (!this.driver.attachLink(opened.link, opened)) return false;
     if (this.phase.kind === 'new') {
       const helloLimit = this.clock.setTimeout(() => this.driver.end('peer-silent'), HELLO_LIMIT_MS);
@@ -512,6 +514,7 @@ export class ReconnectingSession {
     this.stall.handleLink();
     this.beginLife(opened);
     if (relay !== undefined && relay !== this.relays.place?.relay) this.extraLinks.handleUnreachable();
+    if (isLeft && relay !== undefined) this.relays.handleLeft([], relay);
     return true;
   }
 

@@ -130,7 +130,10 @@ export class SessionRelays {
     this.options.clock.clearTimeout(this.returnTimer);
   }
 
-  /** Another link has joined, and the session is leaving those that stalled. @param relay theirs */
+  /**
+   * Another link has joined, and the session is leaving those that stalled; or it has taken their place, and they are
+   * gone: none. @param relay theirs
+   */
   handleLeft(stalled: readonly LinkState[], relay: string): void {
     const { clock } = this.options;
     const trial = { links: stalled, relay, since: clock.now() };
@@ -180,7 +183,10 @@ export class SessionRelays {
     limit.unref();
     const isNetworks = await dialer.answers?.(relay, abort.signal);
     clock.clearTimeout(limit);
-    if (isNetworks && !this.options.driver.isOver) onFroze(ended);
+    if (!isNetworks || this.options.driver.isOver) return;
+    // Of links that are gone nobody knows whether they would have brought something.
+    if (links.length === 0) this.handleFalseAlarm();
+    else onFroze(ended);
   }
 
   private handleFalseAlarm(): void {
