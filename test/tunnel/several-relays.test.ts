@@ -73,6 +73,23 @@ describe('a session by one of several relays', () => {
     expect(world.log).toEqual(['connected', 'lost', 'resumed']);
   });
 
+  it('a relay that stops between the handshake and the answer of the exit is left within 2 s', {
+    timeout: LIMIT_MS,
+  }, async () => {
+    const world = new SeveralRelays();
+    await world.connected();
+    const echoes = new Echoes(world.clock, await world.open());
+    await world.clock.advance(5_000);
+    const at = world.clock.now();
+    // What the handshake has, and not the request that follows.
+    world.at(1).freezesAfter = 200;
+    world.at(0).kill();
+    await world.clock.advance(20_000);
+    expect([world.current, world.at(1).dials]).toEqual([2, 1]);
+    expect(echoes.longestSince(at - 50)).toBeLessThan(2_000);
+    expect(echoes.missing).toBeLessThan(3);
+  });
+
   it('relays that stop one after the other, each for 5 s, cost less than 1.5 s each time', {
     timeout: LIMIT_MS,
   }, async () => {

@@ -40,6 +40,8 @@ export class RelayChoice<L extends MessageLink> implements ConnectorChoice<L> {
   private losses = 0;
   /** Its own exit takes no session. */
   private rejecting: string | undefined;
+  /** Its link was made, and brought no answer of the exit: it would win each race, and the others get no turn. */
+  private silent: string | undefined;
   /** By which the latest link goes that has carried something. */
   private current: string | undefined;
 
@@ -86,9 +88,10 @@ export class RelayChoice<L extends MessageLink> implements ConnectorChoice<L> {
 
   private orderFor(from: SessionPlace | undefined): readonly string[] {
     const { relays, routes, isOneExit } = this.options;
+    const { silent } = this;
     const carried = routes.lastOf(relays.all);
-    if (!isOneExit) return relays.inOrder({ carried, home: from?.relay, last: this.rejecting });
-    return relays.inOrder({ carried, last: from?.isStalled ? from.relay : undefined });
+    if (!isOneExit) return relays.inOrder({ carried, silent, home: from?.relay, last: this.rejecting });
+    return relays.inOrder({ carried, silent, last: from?.isStalled ? from.relay : undefined });
   }
 
   private race(
@@ -114,14 +117,19 @@ export class RelayChoice<L extends MessageLink> implements ConnectorChoice<L> {
     const noteCarried = (): void => {
       won.noteCarried?.();
       this.rejecting = undefined;
+      this.silent = undefined;
       if (this.current === relay) return;
       this.current = relay;
       this.options.routes.notify({ type: 'relay', relay, failed });
     };
+    const noteSilent = (): void => {
+      won.noteSilent?.();
+      this.silent = relay;
+    };
     const noteRejected = (): void => {
       this.rejecting = relay;
     };
-    return { ...won, noteCarried, noteRejected };
+    return { ...won, noteCarried, noteSilent, noteRejected };
   }
 
   private async explain({ failed }: RelaysFailed, signal: AbortSignal): Promise<unknown> {

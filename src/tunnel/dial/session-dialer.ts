@@ -83,6 +83,13 @@ interface TetherOptions {
 /** For the answer on a better link: until then the old link acknowledges nothing, and comes to a halt. */
 const BETTER_ANSWER_MS = 3_000;
 
+/**
+ * For the answer where other relays lead to the same exit, too: as long as the link took to be made, which is five
+ * round trips, between these, ms.
+ */
+const LEAST_ANSWER_MS = 1_000;
+const LONGEST_ANSWER_MS = 10_000;
+
 /** The link was lost, or carried nothing in time, although its keys were agreed on: a refusal of the exit is sealed. */
 const SILENCE: ReadonlySet<FaultName> = new Set(['link-lost', 'link-slow']);
 
@@ -167,7 +174,8 @@ export class RelaySessionDialer implements SessionDialer {
     purpose?: LinkPurpose,
     from?: SessionPlace,
   ): Promise<SessionLink> {
-    return dialSession(this.connectors, request, signal, { clock: this.clock, purpose, from });
+    const { clock, hasOtherRelays: hurries } = this;
+    return dialSession(this.connectors, request, signal, { clock, purpose, from, hurries });
   }
 
   routeOf(link: MessageLink): LinkRoute | undefined {
@@ -230,6 +238,8 @@ export class RelaySessionDialer implements SessionDialer {
 }
 
 interface SessionDialOptions extends SessionExchangeOptions {
+  /** Another relay leads to the exit, if there is no answer. */
+  readonly hurries?: boolean;
   readonly purpose?: LinkPurpose | undefined;
   readonly from?: SessionPlace | undefined;
 }
@@ -238,15 +248,19 @@ async function dialSession(
   connectors: ConnectorChoice<SecureLink>,
   request: () => SessionRequest,
   signal: AbortSignal,
-  { purpose, from, ...options }: SessionDialOptions,
+  { purpose, from, hurries = false, ...options }: SessionDialOptions,
 ): Promise<SessionLink> {
+  const { clock = systemClock } = options;
+  const since = clock.now();
   const { link, better, noteCarried, noteLost, noteSilent, noteRejected } = await connectors.dial(
     signal,
     purpose,
     from,
   );
   try {
-    const session = { ...(await negotiateSession(link, request(), signal, options)), noteLost };
+    const limitMs = Math.min(Math.max(clock.now() - since, LEAST_ANSWER_MS), LONGEST_ANSWER_MS);
+    const limits = hurries ? { limitMs, ...options } : options;
+    const session = { ...(await negotiateSession(link, request(), signal, limits)), noteLost };
     noteCarried?.();
     if (better === undefined) return session;
     const limited = { ...options, limitMs: BETTER_ANSWER_MS };

@@ -9,6 +9,8 @@ export interface RelayHints {
   readonly carried?: string | undefined;
   /** No other one has the session, as far as is known. */
   readonly home?: string | undefined;
+  /** Its latest link brought no answer of the exit. */
+  readonly silent?: string | undefined;
   /** Takes no session, or the link by it carries nothing any more. */
   readonly last?: string | undefined;
 }
@@ -49,9 +51,10 @@ export class RelayList {
   }
 
   /** All of them, the first to try first. */
-  inOrder({ carried, home, last }: RelayHints = {}): readonly string[] {
-    const first = home ?? (carried === last ? undefined : carried);
-    const rank = (relay: string): number => (relay === first ? -1 : relay === last ? 1 : 0);
+  inOrder({ carried, home, silent, last }: RelayHints = {}): readonly string[] {
+    const first = home ?? (carried === last || carried === silent ? undefined : carried);
+    const ranks = [first, undefined, silent, last];
+    const rank = (relay: string): number => (ranks.includes(relay) ? ranks.indexOf(relay) : 1);
     return this.current.toSorted((a, b) => rank(a) - rank(b));
   }
 }

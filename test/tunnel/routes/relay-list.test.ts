@@ -16,6 +16,12 @@ describe('the relays of a client', () => {
     expect(new RelayList([A, B, C]).inOrder({ carried: A, last: A })).toEqual([B, C, A]);
   });
 
+  it('a relay whose link brought no answer comes after the others, and before one that carries nothing now', () => {
+    const list = new RelayList([A, B, C]);
+    expect(list.inOrder({ carried: B, silent: B })).toEqual([A, C, B]);
+    expect(list.inOrder({ carried: A, silent: B, last: A })).toEqual([C, B, A]);
+  });
+
   it('a dial begins with the relay that has the session, whatever else is known', () => {
     expect(new RelayList([A, B, C]).inOrder({ carried: A, home: B, last: B })).toEqual([B, A, C]);
   });
