@@ -45,9 +45,14 @@ export function onlyConnector<L extends MessageLink>(connector: Connector<L>): C
   return {
     dial: async (signal, purpose, from) => {
       const link = await connector.dial(signal, purpose, from);
-      return { link, noteRejected: () => connector.noteUseless?.(link) };
+      return { link, ...uselessNotes(connector, link) };
     },
   };
+}
+
+function uselessNotes<L extends MessageLink>(connector: Connector<L>, link: L) {
+  const note = (): void => connector.noteUseless?.(link);
+  return { noteSilent: note, noteRejected: note };
 }
 
 /**
@@ -107,7 +112,7 @@ export class PreferredConnector<L extends MessageLink> implements ConnectorChoic
     const better: ConnectorChoice<L> = {
       dial: async (signal, _purpose, from) => this.preferredLink(await this.dialPreferred(signal, undefined, from)),
     };
-    return { link, better, noteRejected: () => this.fallback.noteUseless?.(link) };
+    return { link, better, ...uselessNotes(this.fallback, link) };
   }
 
   private async dialPreferred(signal: AbortSignal, purpose?: LinkPurpose, from?: SessionPlace): Promise<L> {

@@ -18,7 +18,8 @@ import { VirtualClock } from '../../support/time/virtual-clock.ts';
 
 const [A, B] = ['wss://a.test', 'wss://b.test'] as const;
 
-type Answer = 'serves' | WireFaultName;
+/** `silent`: the keys are agreed on, and nothing follows. */
+type Answer = 'serves' | 'silent' | WireFaultName;
 
 /** Two relays that a page reaches, and what each says on its links. */
 class World {
@@ -95,10 +96,25 @@ class World {
       this.exit.serve(far);
       return client;
     }
+    if (answer === 'silent') return this.silenced(client, far);
     const ticket = new URL(url).pathname.slice(1);
     far.setHandler({ handleMessage() {}, handleDrain() {}, handleClose() {} });
     far.send(encodeNotice(answer, answer === 'keys-rotated' ? this.sealer.rotationProof(ticket) : undefined));
     far.close();
+    return client;
+  }
+
+  /** Lets two messages of the client through, as many as its handshake has. */
+  private silenced(client: MessageLink, far: MessageLink): MessageLink {
+    const [near, exit] = memoryLinkPair({ clock: this.clock });
+    let left = 2;
+    far.setHandler({
+      handleMessage: (message) => void (left-- > 0 && near.send(message)),
+      handleDrain() {},
+      handleClose: () => near.abort(),
+    });
+    near.setHandler({ handleMessage: (message) => void far.send(message), handleDrain() {}, handleClose() {} });
+    this.exit.serve(exit);
     return client;
   }
 }
@@ -134,6 +150,13 @@ describe('a page and several relays', () => {
       expect(world.asked).toEqual([B]);
     },
   );
+
+  it('a page is asked for the next relay after a link by the first one has brought no answer of the exit', async () => {
+    const world = new World({ [A]: 'silent', [B]: 'serves' });
+    expect(await world.dial()).toBe('link-slow');
+    expect(await world.dial()).toBe('opened');
+    expect(world.asked).toEqual([B]);
+  });
 
   it('a relay whose keys were rotated ends no client whose page reaches another one', async () => {
     const world = new World({ [A]: 'keys-rotated', [B]: 'serves' });
