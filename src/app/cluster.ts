@@ -162,11 +162,6 @@ export class RelayCluster implements SharedState {
     this.relays.begin();
   }
 
-  /** The access list has changed. */
-  handleAccess(): void {
-    this.keys.repeat();
-  }
-
   get status(): ClusterStatus {
     const { bus, name } = this.parts;
     const { connectedSince, awaySince, server, fault } = bus.state;

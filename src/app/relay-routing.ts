@@ -75,6 +75,7 @@ export class RelayRouter {
     this.exits = new NamedExits({
       tickets: this.tickets,
       ...{ logger, instance, onPeers, linksFree, linksKept, counts },
+      mayRegister: (exit) => options.access.exitNames().has(exit),
       ...(rendezvous && { rendezvous }),
     });
   }
@@ -106,6 +107,8 @@ export class RelayRouter {
     for (const { keys, tickets } of this.retired) tickets.setPeers(this.retiredPeers(keys));
     sessions?.keepOnly(kept);
     this.exits.dropExitsExcept(kept);
+    // Exits that are new in the list may have announced their clients elsewhere.
+    this.options.rendezvous?.repeatKeys();
   }
 
   /** After a restart: until known exits return, their clients are told that they are absent. Forgets unlisted ones. */

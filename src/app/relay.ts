@@ -534,7 +534,6 @@ class RunningRelay {
 
   private admit(kept: ReadonlySet<string>): void {
     this.router.admit(kept);
-    this.files.cluster?.handleAccess();
   }
 
   private rotate(): void {

@@ -62,7 +62,7 @@ export class ClusterRendezvous implements Rendezvous {
 
   setHandler(handler: RendezvousHandler): void {
     this.handler = handler;
-    this.options.keys.repeat();
+    this.repeatKeys();
   }
 
   /** What another relay has stored of an exit. */
@@ -83,6 +83,10 @@ export class ClusterRendezvous implements Rendezvous {
 
   shareKeys(exit: string, keys: readonly string[]): void {
     this.options.keys.share(exit, keys);
+  }
+
+  repeatKeys(): void {
+    this.options.keys.repeat();
   }
 
   async call(exit: string, token: string): Promise<CallOutcome> {

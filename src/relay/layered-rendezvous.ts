@@ -38,6 +38,11 @@ export class LayeredRendezvous implements Rendezvous {
     this.machines.shareKeys(exit, keys);
   }
 
+  repeatKeys(): void {
+    this.workers.repeatKeys();
+    this.machines.repeatKeys();
+  }
+
   async call(exit: string, token: string): Promise<CallOutcome> {
     const outcome = await this.workers.call(exit, token);
     return outcome === 'absent' ? this.machines.call(exit, token) : outcome;

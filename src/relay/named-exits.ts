@@ -33,6 +33,8 @@ export interface NamedExitsOptions {
   readonly instance: string;
   /** A new list, base64url. Saved, it lets a restarted relay tell these clients that their exit is absent. */
   readonly onPeers?: (exit: string, keys: readonly string[]) => void;
+  /** Whether an exit of that name may register, by the current list. Default: any. */
+  readonly mayRegister?: (exit: string) => boolean;
   /** Links that the relay can still accept; default: any number. */
   readonly linksFree?: () => number;
   /** So many of them are for new sessions; default: none. */
@@ -190,6 +192,8 @@ export class NamedExits implements RendezvousHandler {
 
   handleKeys(exit: string, keys: readonly string[]): void {
     if (this.closed || this.exits.get(exit)?.clients.control !== undefined) return;
+    // The other node may still have an exit that was removed, or have one already whose entry is not read here.
+    if (this.options.mayRegister?.(exit) === false) return;
     if (keys.length === 0) this.peers.drop(exit);
     else this.peers.replace(exit, keys, NOBODY_WAITS);
     this.options.onPeers?.(exit, keys);

@@ -49,6 +49,8 @@ export interface Rendezvous {
   isElsewhere(exit: string): boolean;
   /** What an exit announced here, for the gates of all nodes. */
   shareKeys(exit: string, keys: readonly string[]): void;
+  /** Tells the handler once more what exits of other nodes have announced. */
+  repeatKeys(): void;
   /** Has an exit that is not here dial back. Never rejects, and resolves within the time that a client is held. */
   call(exit: string, token: string): Promise<CallOutcome>;
   /** An exit of this node has said that it cannot come to the node whose call has that token. */
@@ -67,6 +69,7 @@ export const ALONE: Rendezvous = {
   announce: () => () => {},
   isElsewhere: () => false,
   shareKeys() {},
+  repeatKeys() {},
   call: async () => 'absent',
   noteUnreached() {},
   isOthers: () => false,

@@ -54,7 +54,7 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
   readonly challenges: WorkerChallenges;
   private readonly channel: Channel;
   private readonly exits = new Map<string, WorkerId>();
-  /** What exits of other workers announced, for a handler that comes later. */
+  /** What exits announced, to be repeated. */
   private readonly keys = new Map<string, readonly string[]>();
   private readonly httpLinks = new Map<string, { readonly node: WorkerId; readonly key: HttpLinkKey }>();
   private workers: ReadonlySet<WorkerId> = new Set();
@@ -148,7 +148,7 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
 
   setHandler(handler: RendezvousHandler): void {
     this.handler = handler;
-    for (const [exit, keys] of this.keys) handler.handleKeys(exit, keys);
+    this.repeatKeys();
   }
 
   announce(exit: string): () => void {
@@ -162,7 +162,12 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
   }
 
   shareKeys(exit: string, keys: readonly string[]): void {
+    this.keys.set(exit, keys);
     this.channel.note({ note: 'keys', exit, keys });
+  }
+
+  repeatKeys(): void {
+    for (const [exit, keys] of this.keys) this.handler?.handleKeys(exit, keys);
   }
 
   async call(exit: string, token: string): Promise<CallOutcome> {
