@@ -79,7 +79,11 @@ export class Hub {
     const channel = new Channel(post, handler, this.clock);
     const worker: Worker = { id, channel, peers: new Map(), links: 0, hasStarted: false };
     this.workers.set(id, worker);
-    return (envelope, socket) => channel.receive(envelope, socket);
+    return (envelope, socket) => {
+      // What it said before it died may come after its end was noticed.
+      if (this.workers.get(id) === worker) channel.receive(envelope, socket);
+      else socket?.destroy();
+    };
   }
 
   /** A worker has ended, in whatever way. */
@@ -231,7 +235,10 @@ export class Hub {
     if (returning !== undefined) await new Promise<void>((go) => void returning.waiting.add(go));
     const worker = this.exits.get(exit);
     if (worker === undefined) return 'absent';
-    return (await worker.channel.ask('call', { exit, token })) ?? 'unreachable';
+    const outcome = await worker.channel.ask('call', { exit, token });
+    // It died before it said whether the exit was told: that one answers a token once, however often it hears it.
+    if (outcome === undefined && this.workers.get(worker.id) !== worker) return await this.call(exit, token);
+    return outcome ?? 'unreachable';
   }
 
   // ── challenges of a certificate authority ──────────────────────────────────────────────────────────────────────────

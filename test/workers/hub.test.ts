@@ -108,6 +108,35 @@ describe('the hub of workers', () => {
     expect(await asked).toBe('unreachable');
   });
 
+  it('a call that was on its way to a worker that died goes to the exit when it has returned', async () => {
+    const { clock, hub, one, settle } = setUp();
+    const receive = hub.add('0201', () => {});
+    receive({ note: 'exit', exit: 'home', worker: '0201' });
+    const outcomes: unknown[] = [];
+    void one.channel.ask('call', { exit: 'home', token: 'a' }).then((outcome) => outcomes.push(outcome));
+    await settle();
+    hub.remove('0201');
+    await clock.advance(500);
+    expect(outcomes).toEqual([]);
+    one.channel.note({ note: 'exit', exit: 'home', worker: '0001' });
+    await settle();
+    expect([outcomes, one.calls]).toEqual([['called'], ['a']]);
+  });
+
+  it('what a worker said before it died has no effect if it comes after its end was noticed', async () => {
+    const { hub, one, two, settle } = setUp();
+    const receive = hub.add('0201', () => {});
+    hub.remove('0201');
+    one.channel.note({ note: 'exit', exit: 'home', worker: '0001' });
+    await settle();
+    receive({ note: 'exit', exit: 'home', worker: '0201' });
+    receive({ asks: 'place', id: 1, ask: { session: 'a', ...PEER } });
+    await settle();
+    expect(one.of('replaced')).toEqual([]);
+    expect(two.of('exit').at(-1)?.worker).toBe('0001');
+    expect(await two.channel.ask('find', { session: 'a' })).toBeUndefined();
+  });
+
   it('a newer exit of a name replaces the one at another worker', async () => {
     const { one, two, settle } = setUp();
     one.channel.note({ note: 'exit', exit: 'home', worker: '0001' });
