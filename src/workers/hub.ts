@@ -22,6 +22,8 @@ import type {
 
 /** The exit of a worker that died registers again within this time, ms. Its clients wait for it. */
 const RETURN_MS = 3_000;
+/** For a worker to end a session that has no link, ms: it does so in one turn, unless it is stopped. */
+const ROOM_MS = 1_000;
 
 interface Worker {
   readonly id: WorkerId;
@@ -190,9 +192,10 @@ export class Hub {
   } = {
     call: (_worker, ask) => this.call(ask.exit, ask.token),
     claim: async (_worker, { nonce }) => this.claim(nonce),
-    place: async (worker, ask) => this.place(worker, ask),
+    place: (worker, ask) => this.placeWithRoom(worker, ask),
     find: async (_worker, { session }) => this.sessions.get(session)?.worker.id,
     challenge: (worker, ask) => this.openChallenge(worker, ask),
+    room: () => undefined,
     report: () => undefined,
   };
 
@@ -258,6 +261,20 @@ export class Hub {
   }
 
   // ── sessions of the relay's own exit ───────────────────────────────────────────────────────────────────────────────
+
+  /** As in one process, a session without a link makes room; one of the worker that asks, that one ends itself. */
+  private async placeWithRoom(worker: Worker, ask: Questions['place']['ask']): Promise<SessionPlace> {
+    const { peer } = ask;
+    const place = this.place(worker, ask);
+    if (place !== 'too-many-sessions') return place;
+    for (const each of [...this.workers.values()]) {
+      const mayHave = each !== worker && each.peers.has(peer);
+      if (!mayHave || (await each.channel.ask('room', { peer }, ROOM_MS)) !== true) continue;
+      // It may have died meanwhile.
+      return this.workers.get(worker.id) === worker ? this.place(worker, ask) : place;
+    }
+    return place;
+  }
 
   private place(worker: Worker, { session, peer, most, together }: Questions['place']['ask']): SessionPlace {
     const known = this.sessions.get(session)?.worker;

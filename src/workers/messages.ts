@@ -25,6 +25,8 @@ export interface Questions {
     };
     readonly answer: SessionPlace;
   };
+  /** Ends a session of that peer that has no link; false: there is none. Of a worker. */
+  room: { readonly ask: { readonly peer: string }; readonly answer: boolean };
   /** Which worker has that session? */
   find: { readonly ask: { readonly session: string }; readonly answer: WorkerId | undefined };
   /**

@@ -11,7 +11,7 @@ import type { OtherNodes, PassedUpgrade } from '../relay/other-nodes.ts';
 import type { CallOutcome, Rendezvous, RendezvousHandler } from '../relay/rendezvous.ts';
 import type { SharedLoad } from '../relay/shared-load.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import type { PassedSession, SessionPlaces } from '../tunnel/session/session-places.ts';
+import type { PassedSession, SessionPlaces, SessionPlacesHandler } from '../tunnel/session/session-places.ts';
 import { Channel, type ChannelHandler } from './channel.ts';
 import type {
   Envelope,
@@ -59,7 +59,7 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
   private readonly httpLinks = new Map<string, { readonly node: WorkerId; readonly key: HttpLinkKey }>();
   private workers: ReadonlySet<WorkerId> = new Set();
   private handler: RendezvousHandler | undefined;
-  private onPassed: ((session: PassedSession, link: MessageLink) => void) | undefined;
+  private sessions: SessionPlacesHandler | undefined;
   private onRequest: ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
   private onUpgrade: ((socket: Socket, upgrade: PassedUpgrade) => void) | undefined;
   private load: SharedLoad | undefined;
@@ -188,8 +188,8 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
 
   // ── SessionPlaces ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  setSessionHandler(onPassed: (session: PassedSession, link: MessageLink) => void): void {
-    this.onPassed = onPassed;
+  setSessionHandler(handler: SessionPlacesHandler): void {
+    this.sessions = handler;
   }
 
   async place(session: string, peer: string, limits: { most: number; together: boolean }): Promise<SessionPlace> {
@@ -254,6 +254,8 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
   ): Promise<Questions[Name]['answer']> | undefined {
     if (name === 'call') return Promise.resolve(this.answerCall(ask as Questions['call']['ask']));
     if (name === 'challenge') return Promise.resolve(this.challenges.take(ask as Questions['challenge']['ask']));
+    if (name === 'room')
+      return Promise.resolve(this.sessions?.makeRoom((ask as Questions['room']['ask']).peer) ?? false);
     if (name === 'report') return this.options.report((ask as Questions['report']['ask']).of);
     return undefined;
   }
@@ -282,7 +284,7 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
   }
 
   private take(link: MessageLink, purpose: Purpose): void {
-    if (purpose.for === 'session' && this.onPassed !== undefined) this.onPassed(purpose.session, link);
+    if (purpose.for === 'session' && this.sessions !== undefined) this.sessions.handlePassed(purpose.session, link);
     else if (purpose.for === 'call' && this.handler !== undefined)
       this.handler.handleAnswer(purpose.exit, purpose.token, link);
     else link.abort();

@@ -9,6 +9,8 @@ class Heard {
   readonly notes: Note[] = [];
   readonly calls: string[] = [];
   readonly challenges: string[] = [];
+  /** Sessions of this worker that may be ended for others. */
+  readonly detached: string[] = [];
   /** Of this worker, before it says that it answers for a challenge. */
   delay: Promise<void> = Promise.resolve();
   readonly channel: Channel;
@@ -23,6 +25,7 @@ class Heard {
     const handler = {
       handleNote: (note: Note) => void this.notes.push(note),
       handleQuestion: <Name extends QuestionName>(name: Name, ask: Questions[Name]['ask']) => {
+        if (name === 'room') return this.makeRoom() as Promise<Questions[Name]['answer']>;
         if (name === 'challenge') return this.take(ask as Questions['challenge']['ask']);
         if (name !== 'call') return undefined;
         this.calls.push((ask as Questions['call']['ask']).token);
@@ -31,6 +34,12 @@ class Heard {
     };
     this.channel = new Channel((envelope) => queueMicrotask(() => this.toHub(envelope)), handler, clock);
     this.channel.note({ note: 'started' });
+  }
+
+  private async makeRoom(): Promise<boolean> {
+    const session = this.detached.shift();
+    if (session !== undefined) this.channel.note({ note: 'over', session });
+    return session !== undefined;
   }
 
   private async take({ name, pair }: Questions['challenge']['ask']): Promise<true> {
@@ -169,6 +178,15 @@ describe('the hub of workers', () => {
     // Those of a worker that died are over.
     hub.remove('0101');
     expect(await one.channel.ask('place', { session: 'd', ...PEER })).toBe('here');
+  });
+
+  it('a session without a link makes room for a new one of its peer at another worker', async () => {
+    const { one, two } = setUp();
+    for (const session of ['a', 'b']) await one.channel.ask('place', { session, ...PEER });
+    expect(await two.channel.ask('place', { session: 'c', ...PEER })).toBe('too-many-sessions');
+    one.detached.push('a');
+    expect(await two.channel.ask('place', { session: 'c', ...PEER })).toBe('here');
+    expect(await two.channel.ask('place', { session: 'd', ...PEER })).toBe('too-many-sessions');
   });
 
   it('sessions of a peer that share a rate are all in one worker', async () => {

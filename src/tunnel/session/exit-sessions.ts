@@ -147,7 +147,10 @@ export class ExitSessions implements EntryOwner {
       replayMemory: new RetransmitMemory(PROCESS_RETRANSMIT_BYTES),
       ...{ logger, acceptor, clock: this.clock },
     };
-    options.places?.setSessionHandler((session, link) => this.handlePassed(session, link));
+    options.places?.setSessionHandler({
+      handlePassed: (session, link) => this.handlePassed(session, link),
+      makeRoom: (peer) => this.endDetached(peer),
+    });
   }
 
   /** For sessions that begin from now on, ms; undefined: the default. */
@@ -266,9 +269,7 @@ export class ExitSessions implements EntryOwner {
     const most = this.options.maxSessionsOf?.(peer) ?? Number.MAX_SAFE_INTEGER;
     const limits = { most, together: this.options.isTogether?.(peer) ?? false };
     const place = await places.place(name, peer, limits);
-    const oldest = place === 'too-many-sessions' ? this.oldestDetached(peer) : undefined;
-    if (oldest === undefined) return place;
-    oldest.driver.end('session-expired');
+    if (place !== 'too-many-sessions' || !this.endDetached(peer)) return place;
     return places.place(name, peer, limits);
   }
 
@@ -398,7 +399,11 @@ export class ExitSessions implements EntryOwner {
   private makeRoomFor(peer: string): boolean {
     const { maxSessionsOf } = this.options;
     if (maxSessionsOf === undefined) return true;
-    if (this.countOf(peer) < maxSessionsOf(peer)) return true;
+    return this.countOf(peer) < maxSessionsOf(peer) || this.endDetached(peer);
+  }
+
+  /** The oldest one. False: there is none. */
+  private endDetached(peer: string): boolean {
     const oldest = this.oldestDetached(peer);
     oldest?.driver.end('session-expired');
     return oldest !== undefined;

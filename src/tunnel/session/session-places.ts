@@ -16,9 +16,16 @@ export interface PassedSession {
   readonly request: { readonly kind: 'begin' | 'resume' | 'join'; readonly id: string; readonly received: number };
 }
 
+/** What this process does for the others. */
+export interface SessionPlacesHandler {
+  /** Takes a link. Its handler is to be set in that turn. */
+  handlePassed(session: PassedSession, link: MessageLink): void;
+  /** Ends a session of that peer that has no link. False: there is none. */
+  makeRoom(peer: string): boolean;
+}
+
 export interface SessionPlaces {
-  /** Takes what other processes pass to this one. The link's handler is to be set in that turn. */
-  setSessionHandler(onPassed: (session: PassedSession, link: MessageLink) => void): void;
+  setSessionHandler(handler: SessionPlacesHandler): void;
   /**
    * May a session of that peer begin, and here? With `together`, all of the peer's are in one process, because what
    * they have in common is there. Never rejects.
