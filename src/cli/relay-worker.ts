@@ -4,6 +4,7 @@ import { startNode } from '../app/relay.ts';
 import type { Measured, RelayNode } from '../app/relay-node.ts';
 import { WstunError } from '../errors.ts';
 import { SharedLoad } from '../relay/shared-load.ts';
+import { post } from '../workers/handed-connections.ts';
 import type { Envelope } from '../workers/messages.ts';
 import type { Failure } from '../workers/processes.ts';
 import type { WorkerStart } from '../workers/worker-environment.ts';
@@ -42,7 +43,8 @@ async function serve(start: WorkerStart, options: RelayCommand, output: Output, 
   const closed = { by: (_graceMs: number): void => process.exit(0), reload: (): void => {} };
   const node = new WorkerNode({
     ...{ id, directory, logger: output.logger },
-    post: (envelope, socket) => post(envelope, socket),
+    // A parent that has gone ends its workers, in whatever state they are.
+    post: (envelope, socket) => post(process, envelope, socket),
     onClose: (graceMs) => closed.by(graceMs),
     onReload: () => closed.reload(),
     report: async (of) => reports[of]?.(),
@@ -70,11 +72,6 @@ function end(node: WorkerNode): void {
   node.stop();
   process.disconnect?.();
   setTimeout(() => process.exit(0), EXIT_MS).unref();
-}
-
-/** A parent that has gone ends its workers, in whatever state they are. */
-function post(envelope: Envelope, socket?: Socket): void {
-  if (process.connected) process.send?.(envelope, socket, {}, () => {});
 }
 
 function logFormatOf({ logFormat, json = false }: RelayCommand): NonNullable<RelayCommand['logFormat']> {

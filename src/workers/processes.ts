@@ -11,8 +11,9 @@ import { join } from 'node:path';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import { type FaultName, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
+import { followConnections, post } from './handed-connections.ts';
 import { Hub } from './hub.ts';
-import type { Envelope, Note, WorkerId } from './messages.ts';
+import type { Envelope, WorkerId } from './messages.ts';
 import { startEnvironment } from './worker-environment.ts';
 
 /** A worker that died sooner than this after its start is replaced after a pause, ms: its start may be the cause. */
@@ -149,8 +150,8 @@ export class WorkerProcesses {
       startEnvironment({ id, instance: this.instance, count, directory: this.directory, passed, adminPort }),
     );
     slot.worker = worker;
-    const dropInFlight = followConnections(worker);
-    const receive = this.hub.add(id, (envelope, socket) => post(worker, envelope, socket));
+    const dropInFlight = followConnections(worker.process);
+    const receive = this.hub.add(id, (envelope, socket) => post(worker.process, envelope, socket));
     worker.on('message', (message: Envelope | Failure, socket?: Socket) => {
       if ('failed' in message) this.handleFailed(message);
       else receive(message, socket);
@@ -201,27 +202,4 @@ export interface Failure {
 
 function hex(byte: number): string {
   return byte.toString(16).padStart(2, '0');
-}
-
-/** To one that has just died nothing can be sent, and its exit is about to be noticed. */
-function post(worker: Worker, envelope: Envelope | Note, socket?: Socket): void {
-  if (worker.isConnected()) worker.send(envelope, socket, {}, () => {});
-  else socket?.destroy();
-}
-
-/**
- * node:cluster hands a worker one connection at a time, and keeps its own copy until the worker has it: for ever, if
- * the worker dies in between. The client would wait on a connection that nobody reads. Returns what ends the last one.
- */
-function followConnections({ process: child }: Worker): () => void {
-  let last: { close?(): void } | undefined;
-  const send = child.send.bind(child) as (...parameters: readonly unknown[]) => boolean;
-  const followed = (...parameters: readonly unknown[]): boolean => {
-    const [, handle] = parameters;
-    if (typeof handle === 'object' && handle !== null && 'close' in handle) last = handle as { close(): void };
-    return send(...parameters);
-  };
-  child.send = followed as typeof child.send;
-  // Of one that the worker has taken, this process has closed its copy, and closing it again has no effect.
-  return () => last?.close?.();
 }

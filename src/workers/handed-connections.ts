@@ -1,0 +1,57 @@
+/**
+ * Connections that one process hands to another by IPC. Until the other one says that it has a connection, both have
+ * it. Knows nothing of what a connection is for.
+ */
+import type { ChildProcess } from 'node:child_process';
+import type { Socket } from 'node:net';
+import type { Envelope } from './messages.ts';
+
+/** What Node has a connection by. It hands out none of it, and its IPC leaves the following to us. */
+interface Handle {
+  readonly fd?: number;
+  close?(): void;
+  readStop?(): void;
+}
+
+/** To the process that has started this one, or to one that this one has started. */
+type Other = Pick<NodeJS.Process, 'connected' | 'send'> | Pick<ChildProcess, 'connected' | 'send'>;
+
+/** To one that has just died nothing can be sent, and its end is about to be noticed. @param socket goes with it */
+export function post(other: Other, envelope: Envelope, socket?: Socket): void {
+  if (!other.connected) return void socket?.destroy();
+  // Node would go on reading until the other process has it, and throw away what comes.
+  if (socket !== undefined) handleOf(socket)?.readStop?.();
+  other.send?.(envelope, socket, {}, () => {});
+}
+
+/**
+ * A process that dies before it has taken a connection would leave our copy open for ever, and its client would wait on
+ * a connection that nobody reads. They are handed over one by one, and further ones wait. Returns what ends those that
+ * were not taken.
+ */
+export function followConnections(child: ChildProcess): () => void {
+  let handed: Handle[] = [];
+  const send = child.send.bind(child) as (...parameters: readonly unknown[]) => boolean;
+  const followed = (...parameters: readonly unknown[]): boolean => {
+    const handle = handleOf(parameters[1]);
+    // Our copy of one that was taken is closed.
+    if (handle !== undefined) handed = [...handed.filter(isOpen), handle];
+    return send(...parameters);
+  };
+  child.send = followed as typeof child.send;
+  // To close one again has no effect.
+  return () => {
+    for (const handle of handed) handle.close?.();
+  };
+}
+
+function isOpen({ fd = -1 }: Handle): boolean {
+  return fd >= 0;
+}
+
+/** node:cluster sends the handle itself. */
+function handleOf(connection: unknown): Handle | undefined {
+  if (typeof connection !== 'object' || connection === null) return undefined;
+  const { _handle: handle = connection } = connection as { readonly _handle?: Handle | null };
+  return handle === null ? undefined : (handle as Handle);
+}
