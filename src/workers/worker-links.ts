@@ -3,6 +3,7 @@
  * back-pressure and its end are those of any link. The socket is in a directory that only the user of the relay can
  * enter. Knows neither what the messages are nor why they are passed.
  */
+import { rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { Logger } from '../observability/logger.ts';
@@ -50,6 +51,8 @@ export async function takeFromWorkers(
       (error: unknown) => logger.debug({ reason: String(error) }, 'a link of another worker was lost'),
     );
   });
+  // Of one that was killed: ids come again after 256 starts.
+  await rm(path, { force: true });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     // Otherwise node:cluster would have the parent listen, and hand out what comes in turn.

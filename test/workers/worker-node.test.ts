@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { Socket } from 'node:net';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -46,6 +47,19 @@ describe('a link that is passed to another worker', () => {
     passLink(`${await tempDir()}/none.sock`, own, { remote: 'memory', maxMessageBytes: 1, purpose: {} });
     await until(() => recorder.closes.length === 1);
     expect(recorder.closes[0]?.clean).toBe(false);
+  });
+
+  it('a worker takes links at the path of an earlier one that was killed', async () => {
+    const path = `${await tempDir()}/a.sock`;
+    await writeFile(path, '');
+    const [own, far] = memoryLinkPair();
+    const recorder = new LinkRecorder(far);
+    const onLink = (link: MessageLink): void => link.close();
+    const server = await takeFromWorkers(path, { onLink, onRequest() {} }, silentLogger);
+    atEnd(() => void server.close());
+    passLink(path, own, { remote: 'memory', maxMessageBytes: 1, purpose: {} });
+    await until(() => recorder.closes.length === 1);
+    expect(recorder.closes[0]?.clean).toBe(true);
   });
 
   it('a link that is passed to a process that is no worker is aborted', async () => {
