@@ -146,16 +146,29 @@ export class WorkerProcesses {
     slot.startedAt = this.clock.now();
     const { id } = slot;
     const { count, passed, adminPort } = this.options;
-    const worker = cluster.fork(
-      startEnvironment({ id, instance: this.instance, count, directory: this.directory, passed, adminPort }),
-    );
+    const start = { id, instance: this.instance, count, directory: this.directory, passed, adminPort };
+    try {
+      this.follow(slot, id, cluster.fork(startEnvironment(start)));
+    } catch (error) {
+      this.handleUnstarted(slot, id, String(error));
+    }
+  }
+
+  private follow(slot: Slot, id: WorkerId, worker: Worker): void {
     slot.worker = worker;
+    // Also of what could not be sent to one that has just died, whose end follows.
+    worker.on('error', ({ message }) => {
+      if (worker.process.pid === undefined) this.handleUnstarted(slot, id, message);
+    });
+    if (worker.process.pid === undefined) return;
     const dropInFlight = followConnections(worker.process);
     const receive = this.hub.add(id, (envelope, socket) => post(worker.process, envelope, socket));
     worker.on('message', (message: Envelope | Failure, socket?: Socket) => {
       if ('failed' in message) this.handleFailed(message);
       else receive(message, socket);
     });
+    // Between both, connections are still handed to it.
+    worker.on('disconnect', dropInFlight);
     worker.on('exit', (code, signal) => {
       dropInFlight();
       this.handleExit(slot, id, code, signal);
@@ -167,6 +180,13 @@ export class WorkerProcesses {
     // Why the first one cannot start is said by whoever has started it.
     if (this.hasServed) this.options.logger.error({ code: error.code }, `a worker cannot start: ${error.message}`);
     this.onFailed(error);
+  }
+
+  /** The system has no process for it. */
+  private handleUnstarted(slot: Slot, id: WorkerId, reason: string): void {
+    if (this.hasServed) this.options.logger.error({ worker: slot.number, reason }, 'a worker cannot be started');
+    this.onFailed(new WstunError('internal', `a worker cannot be started: ${reason}`));
+    this.handleExit(slot, id, null, null);
   }
 
   private handleExit(slot: Slot, id: WorkerId, code: number | null, signal: string | null): void {
