@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import { type FaultName, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
-import { followConnections, post } from './handed-connections.ts';
+import { Backlog, followConnections, post } from './handed-connections.ts';
 import { Hub } from './hub.ts';
 import type { Envelope, WorkerId } from './messages.ts';
 import { startEnvironment } from './worker-environment.ts';
@@ -162,7 +162,8 @@ export class WorkerProcesses {
     });
     if (worker.process.pid === undefined) return;
     const dropInFlight = followConnections(worker.process);
-    const receive = this.hub.add(id, (envelope, socket) => post(worker.process, envelope, socket));
+    const backlog = new Backlog(() => this.handleStuck(slot), this.clock);
+    const receive = this.hub.add(id, (envelope, socket) => post(worker.process, envelope, socket, backlog.add()));
     worker.on('message', (message: Envelope | Failure, socket?: Socket) => {
       if ('failed' in message) this.handleFailed(message);
       else receive(message, socket);
@@ -187,6 +188,12 @@ export class WorkerProcesses {
     if (this.hasServed) this.options.logger.error({ worker: slot.number, reason }, 'a worker cannot be started');
     this.onFailed(new WstunError('internal', `a worker cannot be started: ${reason}`));
     this.handleExit(slot, id, null, null);
+  }
+
+  /** It is stopped, or in a loop. Exits and clients that it has go on at others. */
+  private handleStuck({ number, worker }: Slot): void {
+    this.options.logger.error({ worker: number }, 'a worker has read nothing for 30 s; it is killed');
+    worker?.process.kill('SIGKILL');
   }
 
   private handleExit(slot: Slot, id: WorkerId, code: number | null, signal: string | null): void {

@@ -2,10 +2,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
-import { expect, it } from 'vitest';
-import { followConnections, post } from '../../src/workers/handed-connections.ts';
+import { expect, it, vi } from 'vitest';
+import { Backlog, followConnections, post } from '../../src/workers/handed-connections.ts';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { atEnd } from '../support/scope.ts';
+import { VirtualClock } from '../support/time/virtual-clock.ts';
+import { until } from '../support/until.ts';
 
 const NOTE = { note: 'reload' } as const;
 /** Echoes what comes on each connection that it gets. */
@@ -72,4 +74,34 @@ it('connections that a process has not taken when it dies are closed', async () 
   const late = await openConnection();
   post(child, NOTE, late.near);
   await once(late.far.resume(), 'close');
+});
+
+it('a process that reads nothing of what it is sent is noticed after 30 s, and one that reads late is not', async () => {
+  const clock = new VirtualClock();
+  const child = await startChild();
+  const { near, far } = await openConnection();
+  const onStuck = vi.fn();
+  const backlog = new Backlog(onStuck, clock);
+  const send = (socket?: Socket): void => post(child, NOTE, socket, backlog.add());
+  child.kill('SIGSTOP');
+  send(near);
+  send();
+  await clock.advance(29_000);
+  send();
+  child.kill('SIGCONT');
+  far.write('taken');
+  await once(far, 'data');
+  await until(() => backlog.size === 0);
+  child.kill('SIGSTOP');
+  await clock.advance(60_000);
+  const another = await openConnection();
+  send(another.near);
+  send();
+  await clock.advance(29_000);
+  send();
+  expect(onStuck).not.toHaveBeenCalled();
+  await clock.advance(2_000);
+  send();
+  send();
+  expect(onStuck).toHaveBeenCalledTimes(1);
 });
