@@ -10,6 +10,9 @@ export function mergeStatus(listen: readonly string[], parts: readonly ServingSt
   const refusals: Record<string, number> = {};
   for (const part of parts)
     for (const [reason, count] of Object.entries(part.refusals)) refusals[reason] = (refusals[reason] ?? 0) + count;
+  // Each is connected on its own: one that is not says more than the others.
+  const clusters = parts.flatMap((part) => (part.cluster === undefined ? [] : [part.cluster]));
+  const cluster = clusters.find(({ awaySince }) => awaySince !== undefined) ?? clusters[0];
   return {
     role: 'relay',
     version: packageVersion(),
@@ -19,6 +22,7 @@ export function mergeStatus(listen: readonly string[], parts: readonly ServingSt
     peers: peers.slice(0, MAX_PEERS),
     peerCount: parts.reduce((sum, part) => sum + part.peerCount - part.peers.length, peers.length),
     exits: parts.flatMap(({ exits }) => exits).sort((a, b) => a.since - b.since),
+    ...(cluster && { cluster }),
     refusals,
   };
 }
