@@ -10,6 +10,14 @@ import type { SessionPlaces } from '../tunnel/session/session-places.ts';
 export interface Measured extends MetricsSource {
   /** As of AdminPages. */
   whyNotReady(): string | undefined;
+  /** As of AdminPages. */
+  lacking(): string | undefined;
+}
+
+/** Of a process that shows no admin pages of its own, to the one that does. */
+export interface Readiness {
+  readonly why?: string | undefined;
+  readonly lacking?: string | undefined;
 }
 
 export interface RelayNode {

@@ -553,7 +553,7 @@ class RunningRelay {
     if (node?.onMeasured !== undefined) {
       const own = new OwnMetrics(facts);
       this.measured = own;
-      node.onMeasured({ collect: () => own.collect(), whyNotReady });
+      node.onMeasured({ collect: () => own.collect(), whyNotReady, lacking });
     }
     if (admin !== undefined) this.admin = await openAdmin(admin, { ...facts, logger });
   }

@@ -5,6 +5,7 @@ import type { HostPort } from '../net/host-port.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metric } from '../observability/metric.ts';
 import { type Admin, openAdmin } from './admin.ts';
+import type { Readiness } from './relay-node.ts';
 
 /** Between two looks at whether the workers can do their work, ms. */
 const LOOK_MS = 1_000;
@@ -31,17 +32,20 @@ export async function openAdminOfWorkers(
   { reports, logger }: AdminOfWorkersOptions,
 ): Promise<AdminOfWorkers> {
   const { add } = await loadMetricsWriter();
-  let why: string | undefined = 'starting';
+  let latest: Readiness = { why: 'starting' };
   const sums = new ProcessSums<string>(add, async () => {
     for (const { worker, report } of await reports('metrics', ANSWER_MS)) sums.note(worker, report as Metric[]);
   });
   const look = async (): Promise<void> => {
-    const said = (await reports('readiness', ANSWER_MS)).map(({ report }) => String(report));
-    // One that serves is enough: connections go to those that are there.
-    why = said.includes('') ? undefined : (said[0] ?? 'no worker serves');
+    const said = (await reports('readiness', ANSWER_MS)).map(({ report }) => report as Readiness);
+    // One that serves is enough: connections go to those that are there. What one lacks, some of its clients lack.
+    const serving = said.filter(({ why }) => why === undefined);
+    const lacking = serving.find((each) => each.lacking !== undefined)?.lacking;
+    latest = serving.length > 0 ? { lacking } : { why: said[0]?.why ?? 'no worker serves' };
   };
   const timer = setInterval(() => void look(), LOOK_MS).unref();
-  const options = { role: 'relay', sources: [], whyNotReady: () => why, others: sums, logger } as const;
+  const readiness = { whyNotReady: () => latest.why, lacking: () => latest.lacking };
+  const options = { role: 'relay', sources: [], ...readiness, others: sums, logger } as const;
   const admin = await openAdmin(place, options).catch((error: unknown) => {
     clearInterval(timer);
     throw error;

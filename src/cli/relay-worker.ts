@@ -1,7 +1,7 @@
 /** A worker process of `wstun relay --workers`: a relay beside others, which its parent process starts and ends. */
 import type { Socket } from 'node:net';
 import { startNode } from '../app/relay.ts';
-import type { Measured, RelayNode } from '../app/relay-node.ts';
+import type { Measured, Readiness, RelayNode } from '../app/relay-node.ts';
 import { WstunError } from '../errors.ts';
 import { SharedLoad } from '../relay/shared-load.ts';
 import { post } from '../workers/handed-connections.ts';
@@ -38,7 +38,7 @@ async function serve(start: WorkerStart, options: RelayCommand, output: Output, 
   const reports: Readonly<Record<string, () => unknown>> = {
     status: () => relay.status(),
     metrics: () => measured?.collect(),
-    readiness: () => measured?.whyNotReady() ?? '',
+    readiness: () => readinessOf(measured),
   };
   const closed = { by: (_graceMs: number): void => process.exit(0), reload: (): void => {} };
   const node = new WorkerNode({
@@ -66,6 +66,11 @@ async function serve(start: WorkerStart, options: RelayCommand, output: Output, 
   closed.by = (graceMs) => void relay.close(graceMs).then(() => end(node));
   const { listen, hasCertificate, url, urls, pins, urlSource, urlFault, state, firstInvite } = relay;
   node.ready({ listen, hasCertificate, url, urls, pins, urlSource, urlFault, state, firstInvite, admin: undefined });
+}
+
+function readinessOf(measured: Measured | undefined): Readiness {
+  if (measured === undefined) return { why: 'starting' };
+  return { why: measured.whyNotReady(), lacking: measured.lacking() };
 }
 
 function end(node: WorkerNode): void {
