@@ -4,6 +4,7 @@
  */
 import { type Clock, systemClock } from '../clock.ts';
 import { FURTHER_FEATURE, type TicketOpener } from '../crypto/ticket.ts';
+import { type RateLimit, TokenBucket } from '../limits/token-bucket.ts';
 import { addressIn } from '../net/host-port.ts';
 import { parseIp } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -47,9 +48,14 @@ export interface NamedExitsOptions {
   readonly clock?: Clock;
 }
 
+/** Of one exit: what it answers at most while all its requests are those of one node (held-clients.ts). */
+const ANSWERS_ELSEWHERE: RateLimit = { perSecond: 1_280, burst: 1_024 };
+
 /** What the relay keeps of an exit, connected or not. */
 interface ExitEntry {
   readonly limiters: AnnouncementLimiters;
+  /** Answers to requests of other nodes. */
+  readonly answersElsewhere: TokenBucket;
   /** Has the control link, if the exit is connected. */
   readonly clients: ExitClients;
   /** When that link came, by the clock, ms. */
@@ -109,9 +115,13 @@ export class NamedExits implements RendezvousHandler {
     else this.heldClients.answer(link, peer, destination);
   }
 
-  /** Whether that exit has a request with this token, and has not answered it yet, as far as this node can tell. */
+  /**
+   * Whether that exit has a request with this token, and has not answered it yet. Of a request of another node only
+   * that one knows: here so many count as such as an exit may answer. To be asked once for each answer.
+   */
   isRequested(exit: string, token: string): boolean {
-    return this.rendezvous.isOthers(token) || this.heldClients.isRequested(exit, token);
+    if (!this.rendezvous.isOthers(token)) return this.heldClients.isRequested(exit, token);
+    return this.entryOf(exit).answersElsewhere.acquire(this.clock.now());
   }
 
   /** Those that are connected, and since when, by the clock, ms. */
@@ -231,6 +241,7 @@ export class NamedExits implements RendezvousHandler {
     const callElsewhere = (token: string): void => void this.callElsewhere(exit, token);
     const entry: ExitEntry = {
       limiters: new AnnouncementLimiters(this.clock.now()),
+      answersElsewhere: new TokenBucket(ANSWERS_ELSEWHERE, this.clock.now()),
       clients: this.heldClients.addExit(exit, this.rendezvous.hasOthers ? callElsewhere : undefined),
       registeredAt: 0,
       understandsOccupied: false,

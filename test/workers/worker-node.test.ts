@@ -175,6 +175,17 @@ describe('named exits at two workers', () => {
     expect(String(client.heard.messages[0])).toBe('here');
   });
 
+  it('an exit that answers calls of another worker without end is limited as without a call', async () => {
+    const { one, two } = workers;
+    await until(() => one.node.isOthers('0101'));
+    const isFree = (node: typeof one): boolean => node.exits.isRequested('home', `0101${'0'.repeat(28)}`);
+    const free = Array.from({ length: 5_000 }, () => isFree(one)).filter((each) => each).length;
+    expect(free).toBeGreaterThanOrEqual(1_024);
+    expect(free).toBeLessThan(4_500);
+    // Of its own calls that worker knows each.
+    expect(isFree(two)).toBe(false);
+  });
+
   it('an answer to a call that is over is closed, although it came to another worker', async () => {
     const { one, two } = workers;
     const answer = one.arrive('exit', 'home', `0101${'0'.repeat(28)}`);
