@@ -5,7 +5,7 @@ import type { Measured, Readiness, RelayNode } from '../app/relay-node.ts';
 import { WstunError } from '../errors.ts';
 import { SharedLoad } from '../relay/shared-load.ts';
 import { post } from '../workers/handed-connections.ts';
-import type { Envelope } from '../workers/messages.ts';
+import type { Envelope, WorkerEvent } from '../workers/messages.ts';
 import type { Failure } from '../workers/processes.ts';
 import type { WorkerStart } from '../workers/worker-environment.ts';
 import { WorkerNode } from '../workers/worker-node.ts';
@@ -21,7 +21,7 @@ export async function runWorker(start: WorkerStart, options: RelayCommand, settl
   // They come to all processes of a terminal or a service: the parent decides what follows.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
   // The parent prints what a person or a program is to read.
-  const output = new Output({ ...options, json: false, quiet: options.quiet, logFormat: logFormatOf(options) });
+  const output = new WorkerOutput({ ...options, json: false, quiet: options.quiet, logFormat: logFormatOf(options) });
   try {
     await serve(start, options, output, settled);
   } catch (error) {
@@ -66,6 +66,13 @@ async function serve(start: WorkerStart, options: RelayCommand, output: Output, 
   closed.by = (graceMs) => void relay.close(graceMs).then(() => end(node));
   const { listen, hasCertificate, url, urls, pins, urlSource, urlFault, state, firstInvite } = relay;
   node.ready({ listen, hasCertificate, url, urls, pins, urlSource, urlFault, state, firstInvite, admin: undefined });
+}
+
+/** Its events go to the parent. */
+class WorkerOutput extends Output {
+  override event(event: WorkerEvent): void {
+    post(process, { note: 'event', event });
+  }
 }
 
 function readinessOf(measured: Measured | undefined): Readiness {

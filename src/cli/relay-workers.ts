@@ -31,6 +31,7 @@ export async function runWorkers(
   const workers = new WorkerProcesses({
     ...{ count, passed: passedSockets(process.env, process.pid), logger: output.logger },
     adminPort: admin?.address.port,
+    onEvent: (event) => output.event(event),
     onChange: (worker, state, id) => {
       if (state === 'died') admin?.handleEnd(id);
       if (isReady) output.event({ event: 'worker', worker, state });

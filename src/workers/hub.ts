@@ -17,6 +17,7 @@ import type {
   QuestionName,
   Questions,
   SessionPlace,
+  WorkerEvent,
   WorkerId,
 } from './messages.ts';
 
@@ -49,6 +50,7 @@ interface Session {
 export interface HubEvents {
   /** It serves. */
   onReady(worker: WorkerId, ready: unknown): void;
+  onEvent?(worker: WorkerId, event: WorkerEvent): void;
 }
 
 export class Hub {
@@ -150,6 +152,8 @@ export class Hub {
         return this.tellLoad(note.load, worker);
       case 'ready':
         return this.events.onReady(worker.id, note.ready);
+      case 'event':
+        return this.events.onEvent?.(worker.id, note.event);
       case 'replaced':
       case 'workers':
       case 'close':

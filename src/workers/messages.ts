@@ -62,6 +62,11 @@ export interface HttpLinkPlace {
   readonly key: string;
 }
 
+export interface WorkerEvent {
+  readonly event: string;
+  readonly [field: string]: unknown;
+}
+
 export type Note =
   /** From a worker: it hears what is said to it, and takes links of others. */
   | { readonly note: 'started' }
@@ -85,6 +90,8 @@ export type Note =
   | { readonly note: 'workers'; readonly workers: readonly WorkerId[] }
   /** From a worker: it serves, and what it is to be said about it. */
   | { readonly note: 'ready'; readonly ready: unknown }
+  /** From a worker: what it would say to the program that reads its events, if it were alone. */
+  | { readonly note: 'event'; readonly event: WorkerEvent }
   /** To a worker: end, within that time. */
   | { readonly note: 'close'; readonly graceMs: number }
   /** To a worker: read the configuration again. */

@@ -13,7 +13,7 @@ import { type FaultName, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { Backlog, followConnections, post } from './handed-connections.ts';
 import { Hub } from './hub.ts';
-import type { Envelope, WorkerId } from './messages.ts';
+import type { Envelope, WorkerEvent, WorkerId } from './messages.ts';
 import { startEnvironment } from './worker-environment.ts';
 
 /** A worker that died sooner than this after its start is replaced after a pause, ms: its start may be the cause. */
@@ -27,6 +27,8 @@ export interface WorkerProcessesOptions {
   readonly count: number;
   /** Worker number so and so serves, or has died. */
   readonly onChange: (worker: number, state: 'serving' | 'died', id: WorkerId) => void;
+  /** Of all of them together: they read the same files, so one of them speaks for all. */
+  readonly onEvent?: (event: WorkerEvent) => void;
   /** Listening sockets of this process, for workers to use. */
   readonly passed: readonly { readonly fd: number; readonly name: string }[];
   /** As of WorkerStart. */
@@ -66,6 +68,9 @@ export class WorkerProcesses {
         this.hasServed = true;
         this.onReady(worker, ready);
         options.onChange(Number.parseInt(worker.slice(0, 2), 16), 'serving', worker);
+      },
+      onEvent: (worker, event) => {
+        if ([...this.ready].every((each) => worker <= each)) options.onEvent?.(event);
       },
     });
     const blank = {

@@ -243,6 +243,7 @@ export class WorkerNode implements Rendezvous, SessionPlaces, OtherNodes, Channe
       case 'started':
       case 'over':
       case 'ready':
+      case 'event':
         // Only workers say that.
         return;
     }
