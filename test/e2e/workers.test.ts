@@ -2,6 +2,7 @@
 
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -147,6 +148,28 @@ describe('a relay of two workers', () => {
     relay.process.signal('SIGTERM');
     expect(await relay.process.exited).toBe(0);
     await until(() => workers.every((pid) => !readdirSync('/proc').includes(String(pid))));
+  });
+
+  it('a program hears once that the configuration was read again', { timeout: 120_000 }, async () => {
+    const config = join(await tempDir(), 'wstun.toml');
+    await writeFile(config, '');
+    const relay = await startTwoWorkers(['--config', config]);
+    relay.process.signal('SIGHUP');
+    expect(await relay.process.event('config')).toMatchObject({ path: config, changed: [], restart: [] });
+    await until(() => (relay.process.stderr.match(/was read again/g)?.length ?? 0) === 2);
+    expect(relay.process.events.filter(({ event }) => event === 'config')).toHaveLength(1);
+  });
+
+  it('a client that crashed gets in again at once, whichever worker has its old session', {
+    timeout: 120_000,
+  }, async () => {
+    const relay = await startTwoWorkers();
+    const secret = await invite(relay, 'alice', { sessions: '1' });
+    for (let round = 0; round < 6; round++) {
+      const client = await startClient(secret, { args: ['--once'] });
+      client.process.signal('SIGKILL');
+      await until(() => (relay.process.stderr.match(/session lost its link/g)?.length ?? 0) > round);
+    }
   });
 
   it('the metrics of two workers are shown together, and what was counted stays when one dies', {
