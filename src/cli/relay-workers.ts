@@ -4,6 +4,7 @@ import { DRAIN_MS } from '../app/options.ts';
 import type { ServingStatus } from '../app/status.ts';
 import { type AdminOfWorkers, openAdminOfWorkers } from '../app/workers-admin.ts';
 import { mergeStatus } from '../app/workers-status.ts';
+import { WstunError } from '../errors.ts';
 import { formatHostPort } from '../net/host-port.ts';
 import { WorkerProcesses } from '../workers/processes.ts';
 import type { Settled } from './config/settle.ts';
@@ -28,10 +29,15 @@ export async function runWorkers(
   for (const warning of settled.warnings) output.logger.warn({}, warning);
   let isReady = false;
   const admin = options.admin && (await openAdminOfWorkers(options.admin, { reports: askAll, logger: output.logger }));
+  let lose = (_error: WstunError): void => {};
+  const lost = new Promise<WstunError>((resolve) => {
+    lose = resolve;
+  });
   const workers = new WorkerProcesses({
     ...{ count, passed: passedSockets(process.env, process.pid), logger: output.logger },
     adminPort: admin?.address.port,
     onEvent: (event) => output.event(event),
+    onLost: (error) => lose(error),
     onChange: (worker, state, id) => {
       if (state === 'died') admin?.handleEnd(id);
       if (isReady) output.event({ event: 'worker', worker, state });
@@ -57,14 +63,15 @@ export async function runWorkers(
   const screen = new ServingScreen(latest, { output, readsEnter: false });
   if (output.live !== undefined) latest.follow();
   screen.begin();
-  const signal = await signalled;
+  const end = await Promise.race([signalled, lost]);
   await latest.look();
   latest.stop();
   screen.showClosing();
   await workers.close(DRAIN_MS);
   admin?.close();
   await control.close();
-  return signal;
+  if (end instanceof WstunError) throw end;
+  return end;
 }
 
 async function startAll(workers: WorkerProcesses, admin: AdminOfWorkers | undefined): Promise<RelayFacts> {

@@ -27,6 +27,8 @@ export interface WorkerProcessesOptions {
   readonly count: number;
   /** Worker number so and so serves, or has died. */
   readonly onChange: (worker: number, state: 'serving' | 'died', id: WorkerId) => void;
+  /** None serves, and none can any more. */
+  readonly onLost?: (error: WstunError) => void;
   /** Of all of them together: they read the same files, so one of them speaks for all. */
   readonly onEvent?: (event: WorkerEvent) => void;
   /** Listening sockets of this process, for workers to use. */
@@ -211,6 +213,7 @@ export class WorkerProcesses {
       return;
     }
     this.options.onChange(slot.number, 'died', id);
+    if (this.hasServed && this.ready.size === 0 && this.options.passed.length > 0) return this.handleLost();
     const isSoon = this.clock.now() - slot.startedAt < SOON_MS;
     const waitMs = isSoon ? slot.pauseMs : 0;
     slot.pauseMs = isSoon ? Math.min(2 * slot.pauseMs, LONGEST_PAUSE_MS) : FIRST_PAUSE_MS;
@@ -220,6 +223,12 @@ export class WorkerProcesses {
     );
     if (waitMs === 0) this.fork(slot);
     else slot.restart = this.clock.setTimeout(() => this.fork(slot), waitMs);
+  }
+
+  /** node:cluster has closed the passed sockets with the last worker: only whoever passed them still has them. */
+  private handleLost(): void {
+    const detail = 'all workers have died, and with them the sockets that were passed are closed here';
+    this.options.onLost?.(new WstunError('internal', detail, { fix: 'Whoever passed them must start it again.' }));
   }
 
   private killAll(): void {

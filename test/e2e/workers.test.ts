@@ -217,6 +217,21 @@ describe('a relay of two workers', () => {
     await expectEcho(await startClient(secret), target);
   });
 
+  it('two workers on a passed socket that die at once end the relay, and the next one takes the socket', {
+    timeout: 120_000,
+  }, async () => {
+    const holder = await holdSocket();
+    const args = [...TWO, '--state', await tempDir(), '--url', `ws://127.0.0.1:${holder.port}`];
+    const pid = await holder.relay(args);
+    await until(() => holder.process.events.some(({ state }) => state === 'serving'), 20_000);
+    for (const worker of childrenOf(pid)) process.kill(worker, 'SIGKILL');
+    expect(await holder.exited()).toBe(70);
+    await holder.relay(args);
+    const socket = connect(holder.port, '127.0.0.1');
+    await once(socket, 'connect');
+    socket.destroy();
+  });
+
   it('a relay of two workers that cannot start says why, once, and leaves no process', async () => {
     const taken = await tcpServer(echo);
     const args = ['--listen', `127.0.0.1:${taken}`, '--state', join(await tempDir(), 'state')];
