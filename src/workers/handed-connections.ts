@@ -31,7 +31,11 @@ export function post(other: Other, envelope: Envelope, socket?: Socket, onSent: 
   }
   // Node would go on reading until the other process has it, and throw away what comes.
   if (socket !== undefined) handleOf(socket)?.readStop?.();
-  other.send?.(envelope, socket, {}, onSent);
+  other.send?.(envelope, socket, {}, () => {
+    // Node has nothing behind it any more, and says so to nobody: what is kept of a connection is kept to its end.
+    socket?.emit('close', false);
+    onSent();
+  });
 }
 
 /**

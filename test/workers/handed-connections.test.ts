@@ -56,6 +56,16 @@ it('what comes on a connection while another process has not taken it yet is rea
   expect(String(answer)).toBe('early');
 });
 
+it('whoever waits for the end of a connection hears that this process has it no more', async () => {
+  const child = await startChild();
+  const { near, far } = await openConnection();
+  const closed = once(near, 'close');
+  post(child, NOTE, near);
+  await closed;
+  far.write('open');
+  await once(far, 'data');
+});
+
 it('connections that a process has not taken when it dies are closed', async () => {
   const child = await startChild();
   const end = followConnections(child);
