@@ -176,6 +176,9 @@ export const FAULTS = {
   'cluster-file-unusable': fault('config', 'WSTUN-E146', 'a file for the cluster cannot be read', {
     fix: 'Correct the path or the permissions of the file of --cluster-creds or --cluster-ca.',
   }),
+  'workers-lost': fault('network', 'WSTUN-E147', 'all workers of this relay have died', {
+    fix: 'The log lines before it say how. Whoever passed its sockets to it must start it again: Restart=always.',
+  }),
   'bad-domain': fault('usage', 'WSTUN-E150', 'a certificate for this name cannot be requested', {
     fix: 'Give --acme a public DNS name that leads to this relay, such as relay.example.org.',
   }),

@@ -227,8 +227,7 @@ export class WorkerProcesses {
 
   /** node:cluster has closed the passed sockets with the last worker: only whoever passed them still has them. */
   private handleLost(): void {
-    const detail = 'all workers have died, and with them the sockets that were passed are closed here';
-    this.options.onLost?.(new WstunError('internal', detail, { fix: 'Whoever passed them must start it again.' }));
+    this.options.onLost?.(new WstunError('workers-lost'));
   }
 
   private killAll(): void {

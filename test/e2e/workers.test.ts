@@ -10,7 +10,7 @@ import { echo, tcpServer } from '../support/net/tcp.ts';
 import { PATIENCE } from '../support/patience.ts';
 import { exchange } from '../support/payload.ts';
 import { holdSocket } from '../support/programs/socket-holder.ts';
-import { bothServe, childrenOf } from '../support/programs/worker-processes.ts';
+import { bothServe, childrenOf, killWorker } from '../support/programs/worker-processes.ts';
 import { wstun } from '../support/programs/wstun-process.ts';
 import {
   invite,
@@ -105,6 +105,22 @@ describe('a relay of two workers', () => {
     }
     const lost = clients.flatMap(({ process: { events } }) => events.filter(({ event }) => event === 'session-lost'));
     expect(lost).toEqual([]);
+  });
+
+  it('workers that were replaced know the clients of an exit that is at another one', {
+    timeout: 120_000,
+  }, async () => {
+    const relay = await startTwoWorkers(['--no-exit', '--verbose']);
+    const exit = await startExit({ invite: await invite(relay, 'home', { role: 'exit' }) });
+    const secret = await invite(exit, 'alice', ALLOW);
+    await (await startClient(secret)).process.kill();
+    for (const number of [0, 1]) {
+      killWorker(relay, number);
+      await until(() => relay.process.events.filter(({ state }) => state === 'died').length === number + 1);
+      await bothServe(relay);
+    }
+    await Promise.all([0, 1, 2, 3, 4, 5].map(() => startClient(secret)));
+    expect(relay.process.stderr).not.toContain('a request was rejected');
   });
 
   it('a session of the relay’s own exit resumes at its worker after its link was cut', {
@@ -217,19 +233,41 @@ describe('a relay of two workers', () => {
     await expectEcho(await startClient(secret), target);
   });
 
+  it('a relay of two workers that is told twice to end resets its streams, and ends without an error', {
+    timeout: 120_000,
+  }, async () => {
+    const target = await tcpServer(echo);
+    const relay = await startTwoWorkers();
+    const secret = await invite(relay, 'alice', ALLOW);
+    const clients = await Promise.all([0, 1, 2, 3].map(() => startClient(secret)));
+    const sockets = await Promise.all(clients.map(({ port }) => connectThrough('SOCKS5', port, target)));
+    const ends = sockets.map((socket) => endOf(socket));
+    const workers = childrenOf(relay.process.pid);
+    relay.process.signal('SIGTERM');
+    await relay.process.event('closing');
+    relay.process.signal('SIGTERM');
+    expect(await relay.process.exited).toBe(143);
+    expect(await Promise.all(ends)).toEqual(['reset', 'reset', 'reset', 'reset']);
+    await until(() => workers.every((pid) => !readdirSync('/proc').includes(String(pid))));
+    expect(relay.process.stderr).not.toMatch(/ERR_|Error/);
+  });
+
   it('two workers on a passed socket that die at once end the relay, and the next one takes the socket', {
     timeout: 120_000,
   }, async () => {
     const holder = await holdSocket();
     const args = [...TWO, '--state', await tempDir(), '--url', `ws://127.0.0.1:${holder.port}`];
     const pid = await holder.relay(args);
-    await until(() => holder.process.events.some(({ state }) => state === 'serving'), 20_000);
+    const second = (of: number) => () => holder.process.events.filter(({ state }) => state === 'serving').length === of;
+    await until(second(1), 20_000);
     for (const worker of childrenOf(pid)) process.kill(worker, 'SIGKILL');
-    expect(await holder.exited()).toBe(70);
+    expect(await holder.exited()).toBe(69);
     await holder.relay(args);
     const socket = connect(holder.port, '127.0.0.1');
     await once(socket, 'connect');
     socket.destroy();
+    // One whose parent is killed while Node starts it writes a stack trace.
+    await until(second(2), 20_000);
   });
 
   it('a relay of two workers that cannot start says why, once, and leaves no process', async () => {
