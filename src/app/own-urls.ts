@@ -94,8 +94,9 @@ export class OwnUrls implements Audiences {
   }
 }
 
+/** It was an own URL before, or is that of another relay on this directory. */
 function lostText(url: string): string {
-  return `clients reached this relay by ${url}, which is that of another relay now: if they still do, give --own-url ${url}`;
+  return `${url} is in ${OWN_URLS_FILE}, but --url says that it is another relay's: if clients reach this relay by it, too, give --own-url ${url}`;
 }
 
 /**

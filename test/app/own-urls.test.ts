@@ -144,6 +144,22 @@ describe('URLs that a relay had before', () => {
     ]);
   });
 
+  it('two relays on one directory are not told that they had each other’s URL before', async () => {
+    const state = await newState();
+    const { logger, lines } = collectingLogger();
+    for (const urls of [
+      [A, B],
+      [B, A],
+      [A, B],
+    ] as const)
+      await start(state, publicUrl(urls), { logger });
+    // Which of the two it was is not known.
+    expect(lines.map(({ message }) => message)).toEqual(
+      [A, B].map((url) => expect.stringMatching(`^${url} is in own-urls.toml, but --url says .* another relay's`)),
+    );
+    expect(await readOwnUrls(state)).toEqual([A]);
+  });
+
   it('an unchanged start writes nothing, and a damaged file is reported', async () => {
     const state = await newState();
     await start(state, publicUrl([A]));
