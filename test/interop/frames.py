@@ -5,11 +5,11 @@ import struct
 from dataclasses import dataclass
 
 HELLO, OPEN, OPENED, OPEN_FAILED, DATA, CREDIT, FINISH, RESET, PING, PONG, GO_AWAY = range(11)
-LINKS, DATAGRAM = 0x81, 0x82
+LINKS, DATAGRAM, RELAYS = 0x81, 0x82, 0x83
 FIRST_IGNORABLE = 0x80
 HEADER_BYTES = 8
 MAX_DATA_BYTES, MAX_DATAGRAM_BYTES = 65511, 65500
-MAY_WAIT, SEVERAL_LINKS, DATAGRAMS, SERVICES = 0x0001, 0x0002, 0x0004, 0x0008
+MAY_WAIT, SEVERAL_LINKS, DATAGRAMS, SERVICES, OTHER_RELAYS = 0x0001, 0x0002, 0x0004, 0x0008, 0x0010
 
 IPV4, NAME, IPV6 = 1, 3, 4
 TCP, UDP, RESOLVER, TCP_LISTENER, UDP_LISTENER, ACCEPTED = range(1, 7)
@@ -60,6 +60,11 @@ def frame(kind: int, stream: int, payload: bytes = b'') -> bytes:
 
 def hello(version=1, features=0, max_streams=64, rest=b'') -> bytes:
     return frame(HELLO, 0, struct.pack('>HHI', version, features, max_streams) + rest)
+
+
+def relays(urls: list[str], pins: list[bytes]) -> bytes:
+    named = b''.join(u16(len(url)) + url.encode() for url in urls)
+    return frame(RELAYS, 0, bytes([len(urls)]) + named + bytes([len(pins)]) + b''.join(pins))
 
 
 def open_raw(stream: int, credit=1000, service=TCP, kind=IPV4, port=80, host=b'\x7f\0\0\1') -> bytes:

@@ -157,6 +157,7 @@ FRAMES = {
     'pong': frame(frames.PONG, 0, bytes(range(8))),
     'go-away': frames.go_away(frames.NUMBERS['shutting-down'], 5),
     'links': frame(frames.LINKS, 0, bytes([3]) + frames.u32(16_384)),
+    'relays': frames.relays(['wss://a.example', 'ws://[2001:db8::1]:8080/b'], [bytes([0xA5]) * 32]),
     'unknown': frame_header(0x80, 0, 3) + b'\xaa\xbb\xcc',
 }
 RECORDS = {
@@ -236,9 +237,12 @@ class PaperEnds:
     def __init__(self):
         self.made: dict[str, bytes] = {}
         self.client, self.exit = ClientSession(lambda: None, COUNTING), PaperExit()
-        self.client.features = self.exit.features = frames.MAY_WAIT | frames.DATAGRAMS | frames.SERVICES
+        self.exit.features = frames.MAY_WAIT | frames.DATAGRAMS | frames.SERVICES
+        self.client.features = self.exit.features | frames.OTHER_RELAYS
         self.client.link, self.exit.link = PaperLink('a.client', self.made), PaperLink('a.exit', self.made)
-        self.hello = frames.hello(features=self.client.features, max_streams=1024)
+
+    def greet(self, end: SessionEnd, *content: bytes) -> bytes:
+        return self.say_on(end, '1', frames.hello(features=end.features, max_streams=1024), *content)
 
     def say_on(self, end: SessionEnd, name: str, *content: bytes) -> bytes:
         return self._written(end, name, lambda: end.send(*content))
@@ -263,8 +267,8 @@ def datagrams() -> dict:
     ends = PaperEnds()
     client, exit_, made, take = ends.client, ends.exit, ends.made, ends.take
     client.expect_stream(7, 0)
-    take(exit_, ends.say_on(client, '1', ends.hello), 20_000)
-    take(client, ends.say_on(exit_, '1', ends.hello), 30_000)
+    take(exit_, ends.greet(client), 20_000)
+    take(client, ends.greet(exit_), 30_000)
     take(exit_, ends.say_on(client, '2', FRAMES['open.udp']), 35_000)
     take(exit_, ends.say_datagrams(client, '3', FRAMES['datagram.ipv4']), 40_000)
     take(client, ends.say_on(exit_, '2', frames.opened(7, 0)), 50_000)
@@ -289,8 +293,8 @@ def resumption() -> dict:
     session, exit_, made, say_on, take = ends.client, ends.exit, ends.made, ends.say_on, ends.take
     stream = session.expect_stream(1, CREDIT)
     made['a.client.request'], made['a.exit.answer'] = frames.request(BEGIN, COUNTING, 0), frames.answer(0)
-    take(exit_, say_on(session, '1', ends.hello, FRAMES['open.ipv4']), 20_000)
-    take(session, say_on(exit_, '1', ends.hello, FRAMES['opened']), 30_000)
+    take(exit_, ends.greet(session, FRAMES['open.ipv4']), 20_000)
+    take(session, ends.greet(exit_, FRAMES['opened']), 30_000)
     take(exit_, say_on(session, '2', FRAMES['data']), 50_000)
     # Both of these are lost.
     say_on(exit_, '2', frame(frames.DATA, 1, b'pong'))
