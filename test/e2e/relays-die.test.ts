@@ -3,20 +3,26 @@
  * them, while relays die. Five minutes with 32 transfers: WSTUN_LONG=1 npx vitest run test/e2e/relays-die.test.ts
  */
 import type { ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
-import { spawnBound } from '../support/programs/programs.ts';
+import { runWell, spawnBound } from '../support/programs/programs.ts';
 import { type SeveralRelays, startSeveralRelays } from '../support/programs/several-relays.ts';
 import { startSshd } from '../support/programs/sshd.ts';
 import { wstunPath } from '../support/programs/wstun-program.ts';
 import { invite, type RunningClient, startClient, startExit } from '../support/programs/wstun-stack.ts';
 import { connectThrough } from '../support/proxy/through-proxy.ts';
+import { type SmallDisk, smallDisk } from '../support/small-disk.ts';
 import { until } from '../support/until.ts';
 
 const IS_LONG = process.env.WSTUN_LONG !== undefined;
-const FOR_MS = IS_LONG ? 300_000 : 25_000;
+const RELAYS = 3;
 const EVERY_MS = 5_000;
+const HARMED_MS = 4_000;
+/** Each relay once, at least. */
+const FOR_MS = IS_LONG ? 300_000 : (RELAYS + 1) * EVERY_MS;
 const TRANSFERS = IS_LONG ? 32 : 8;
 const SSH_SESSIONS = IS_LONG ? 10 : 2;
 const TRANSFER_BYTES = 4 * 1024 * 1024;
@@ -92,26 +98,49 @@ function percentile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 }
 
+interface Harmed extends SeveralRelays {
+  readonly disks: readonly SmallDisk[];
+}
+
 /** Every 5 s, to one relay after the other. */
-async function harm(relays: SeveralRelays, once: (relays: SeveralRelays, number: number) => Promise<void>) {
+async function harm(relays: Harmed, once: (relays: Harmed, number: number) => Promise<void>): Promise<void> {
   const end = performance.now() + FOR_MS;
   for (let round = 0; performance.now() + EVERY_MS < end; round++) {
     const next = performance.now() + EVERY_MS;
     await once(relays, round % relays.relays.length);
-    await new Promise((resolve) => setTimeout(resolve, Math.max(0, next - performance.now())));
+    await setTimeout(Math.max(0, next - performance.now()));
   }
 }
 
+/** Of all packets to and from that port. */
+async function dropPackets(change: '-I' | '-D', port: number): Promise<void> {
+  for (const end of ['--dport', '--sport'])
+    await runWell('iptables', ['-w', change, 'INPUT', '-p', 'tcp', end, String(port), '-j', 'DROP']);
+}
+
 const KINDS = {
-  'is killed': async (relays: SeveralRelays, number: number) => {
-    await relays.relays[number]?.process.kill();
-    await relays.restart(number);
+  'is killed': async ({ relays, restart }: Harmed, number: number) => {
+    await relays[number]?.process.kill();
+    await restart(number);
   },
-  'is stopped for 4 s': async ({ relays }: SeveralRelays, number: number) => {
+  'is stopped for 4 s': async ({ relays }: Harmed, number: number) => {
     const { process } = relays[number] ?? {};
     process?.signal('SIGSTOP');
-    await new Promise((resolve) => setTimeout(resolve, 4_000));
+    await setTimeout(HARMED_MS);
     process?.signal('SIGCONT');
+  },
+  'is cut off for 4 s': async ({ relays }: Harmed, number: number) => {
+    const { port = 0 } = relays[number] ?? {};
+    await dropPackets('-I', port);
+    await setTimeout(HARMED_MS);
+    await dropPackets('-D', port);
+  },
+  'has a full disk, and is killed with that': async ({ relays, restart, disks }: Harmed, number: number) => {
+    await disks[number]?.fill();
+    await relays[number]?.process.kill();
+    await restart(number);
+    await setTimeout(HARMED_MS);
+    await disks[number]?.free();
   },
 } as const;
 
@@ -122,7 +151,9 @@ describe('three relays with the same keys', () => {
     async (kind) => {
       const sshd = await startSshd();
       const target = await tcpServer(echo);
-      const relays = await startSeveralRelays(3, ['home', 'office']);
+      const disks = await Promise.all(Array.from({ length: RELAYS }, smallDisk));
+      const dirs = disks.map(({ dir }) => join(dir, 'state'));
+      const relays = await startSeveralRelays(RELAYS, ['home', 'office'], ['--no-exit'], dirs);
       const secrets: string[] = [];
       for (const registration of relays.registrations.values()) {
         const exit = await startExit({ invite: registration });
@@ -136,7 +167,7 @@ describe('three relays with the same keys', () => {
         const client = clients[i % clients.length];
         return client === undefined ? 0 : transfers(client, target, end);
       });
-      await harm(relays, KINDS[kind]);
+      await harm({ ...relays, disks }, KINDS[kind]);
       const counts = await Promise.all(running);
       for (const { beats } of shells) await beats.stop();
       const delays = shells.flatMap(({ beats }) => beats.delays);

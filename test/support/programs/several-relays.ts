@@ -16,16 +16,17 @@ export interface SeveralRelays {
   restart(number: number): Promise<void>;
 }
 
-/** @param exits their names @param args of all relays */
+/** @param exits their names @param args of all relays @param dirs their directories, of which the first is empty */
 export async function startSeveralRelays(
   count: number,
   exits: readonly string[],
   args: readonly string[] = ['--no-exit'],
+  dirs?: readonly string[],
 ): Promise<SeveralRelays> {
   const ports: number[] = [];
   for (let i = 0; i < count; i++) ports.push(await freePort());
   const urls = ports.map((port) => `ws://127.0.0.1:${port}`);
-  const states = await Promise.all(ports.map(() => tempDir()));
+  const states = dirs ?? (await Promise.all(ports.map(() => tempDir())));
   const start = async (number: number): Promise<RunningRelay> => {
     // Its own URL first.
     const own = [urls[number] ?? '', ...urls.filter((_, at) => at !== number)].flatMap((url) => ['--url', url]);
