@@ -203,7 +203,10 @@ export class FrameReceiver implements FrameHandler {
 
   handlePing(opaque: Uint8Array): Violation {
     if (!this.parts.budgets.pings.acquire(this.now)) return 'peer-flood';
-    this.parts.writer.pushPong(opaque);
+    const { writer, streams, liveness } = this.parts;
+    writer.pushPong(opaque);
+    // Beside streams the exit's own pings measure the path.
+    if (streams.size === 0) liveness.handleIdlePing(this.now);
     return undefined;
   }
 

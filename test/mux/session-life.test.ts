@@ -26,7 +26,7 @@ function pings(peer: MuxPeer): string[] {
 
 describe('Liveness', () => {
   it('a session pings at once, then at intervals', () => {
-    const peer = new MuxPeer('client');
+    const peer = new MuxPeer('exit');
     peer.feed(wire.hello());
     expect(pings(peer).length).toBe(1);
     for (let i = 1; i <= 10; i++) {
@@ -36,6 +36,41 @@ describe('Liveness', () => {
       expect(pings(peer).length).toBe(1);
       peer.feed(wire.pong());
     }
+  });
+
+  it('while no stream is open, an exit that is pinged sends no pings of its own', () => {
+    const peer = new MuxPeer('exit');
+    peer.feed(wire.hello());
+    pings(peer);
+    for (let i = 1; i <= 10; i++) {
+      sleepUntil(peer, i * (pingIntervalMs - 1_000));
+      peer.feed(wire.ping());
+      expect(pings(peer)).toEqual([]);
+    }
+    sleepUntil(peer, peer.now + pingIntervalMs - 1);
+    expect(pings(peer)).toEqual([]);
+    sleepUntil(peer, peer.now + 1);
+    expect(pings(peer).length).toBe(1);
+  });
+
+  it('while a stream is open, an exit that is pinged measures the path by its own pings, too', () => {
+    const peer = new MuxPeer('exit');
+    peer.feed(wire.hello(), wire.open(1));
+    pings(peer);
+    sleepUntil(peer, pingIntervalMs - 1_000);
+    peer.feed(wire.ping());
+    sleepUntil(peer, pingIntervalMs);
+    expect(pings(peer).length).toBe(1);
+  });
+
+  it('a client that is pinged sends its own nevertheless, a little sooner than an exit would', () => {
+    const peer = new MuxPeer('client');
+    peer.feed(wire.hello());
+    pings(peer);
+    sleepUntil(peer, pingIntervalMs - 2_000);
+    peer.feed(wire.ping());
+    sleepUntil(peer, pingIntervalMs - 1_000);
+    expect(pings(peer).length).toBe(1);
   });
 
   it('a session keeps no more memory for its hundredth ping than for its second', () => {

@@ -58,7 +58,7 @@ const FIREWALL: Obstacle = {
   what: 'a firewall that lets out ports 443 and 53 only',
   program: 'iptables, in network namespaces',
   helps: 'a URL of the relay at port 443 in the invite',
-  says: 'no link to relay.example.org:8443 after 2.0 s: by WebSocket: there is no TCP connection yet',
+  says: 'connected through relay.example.org',
   start: async (network) => {
     const routed = await nameInHosts(network);
     const open = (protocol: string, port: string) => ['-p', protocol, '--dport', port, '-j', 'ACCEPT'];
