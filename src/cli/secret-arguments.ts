@@ -1,7 +1,8 @@
 /** Which arguments may be parts of an invite, and how they stay out of messages. Loads no cryptography. */
 import { PREFIX } from '../crypto/pasted-text.ts';
 
-export const PIECE = /^(?!--[a-z])[\w-]+$/;
+/** A piece may begin with two hyphens, but only a short one has no capital letter and no underscore behind them. */
+export const PIECE = /^(?!--[a-z][a-z0-9-]*$)[\w-]+$/;
 
 /** Removes invites and parts of them, and user info. No other argument has as many letters and digits in a row. */
 export function withoutSecrets(text: string, args: readonly string[]): string {
