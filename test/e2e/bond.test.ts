@@ -107,7 +107,8 @@ it('a client without --bond uses one of two ways', { timeout: LIMIT_MS }, async 
   const { proxies, secret } = await twoWays();
   const { port } = await startClient(secret, { args: ['--links', '1'] });
   await expectUndisturbed(port, MIB, () => {});
-  expect(proxies.map(({ connections }) => connections)).toEqual([1, 0]);
+  // The second may have been dialled, if the first took longer than a quarter of a second.
+  expect(proxies.map(({ bytes }) => bytes.down > MIB / 8)).toEqual([true, false]);
 });
 
 it('a client with --bond and --tether uses the direct connection and a phone, and loses nothing when the phone stops', {

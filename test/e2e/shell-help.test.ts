@@ -26,7 +26,7 @@ beforeAll(async () => {
 /** What somebody has typed, and what is offered for its last word. */
 const OFFERED: readonly (readonly [typed: string, offered: readonly string[]])[] = [
   ['wstun cl', ['client']],
-  ['wstun access ', ['add', 'list', 'remove', 'renew', 'set', 'show']],
+  ['wstun access ', ['add', 'import', 'list', 'remove', 'renew', 'set', 'show']],
   ['wstun access add --role ', ['client', 'exit']],
   ['wstun client --transport w', ['websocket']],
   ['wstun client --link-', ['--link-max-age', '--link-max-bytes']],

@@ -156,9 +156,11 @@ describe('an association', () => {
     const { client } = await connect((offer) => {
       offer.acceptAssociation(far);
     });
-    const association = client.openAssociation(PLACE, new Ending());
+    const near = new Ending();
+    const association = client.openAssociation(PLACE, near);
     association.send(Buffer.from('first'));
-    await until(() => far.received.length === 1);
+    // Closed before the answer, it would be cancelled.
+    await until(() => far.received.length === 1 && near.bounds.length === 1);
     association.send(Buffer.from('last'));
     association.close();
     association.send(Buffer.from('too late'));
