@@ -74,8 +74,12 @@ async function report(error: unknown, args: readonly string[]): Promise<number> 
   if (isTold(error)) return fault.exitCode;
   if (printsEvents(args)) {
     const { Output } = await import('./output.ts');
+    const { startOf } = await import('../workers/worker-environment.ts');
     if (isCommanders) markTold(fault);
-    new Output({ json: true }).end({ error: fault });
+    const output = new Output({ json: true });
+    // A relay goes on without a worker that cannot start.
+    if (startOf(process.env, process.send !== undefined) !== undefined) output.sayFault(fault);
+    else output.end({ error: fault });
   } else if (!isCommanders) process.stderr.write(`wstun: ${safeLines(withoutSecrets(fault.message, args))}\n`);
   return fault.exitCode;
 }
