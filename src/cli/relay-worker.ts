@@ -1,4 +1,5 @@
 /** A worker process of `wstun relay --workers`: a relay beside others, which its parent process starts and ends. */
+import { rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { startNode } from '../app/relay.ts';
 import type { Measured, Readiness, RelayNode } from '../app/relay-node.ts';
@@ -41,15 +42,23 @@ async function serve(start: WorkerStart, options: RelayCommand, output: Output, 
     readiness: () => readinessOf(measured),
   };
   const closed = { by: (_graceMs: number): void => process.exit(0), reload: (): void => {} };
+  let isTold = false;
   const node = new WorkerNode({
     ...{ id, directory, logger: output.logger },
     // A parent that has gone ends its workers, in whatever state they are.
     post: (envelope, socket) => post(process, envelope, socket),
-    onClose: (graceMs) => closed.by(graceMs),
+    onClose: (graceMs) => {
+      isTold = true;
+      closed.by(graceMs);
+    },
     onReload: () => closed.reload(),
     report: async (of) => reports[of]?.(),
   });
   process.on('message', (envelope: Envelope, socket?: Socket) => node.receive(envelope, socket));
+  // The parent has ended before its workers, and so cannot remove it.
+  process.once('exit', () => {
+    if (!isTold && !process.connected) rmSync(directory, { recursive: true, force: true });
+  });
   await node.start();
   const onMeasured = (given: Measured): void => {
     measured = given;

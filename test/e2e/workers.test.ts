@@ -1,7 +1,7 @@
 /** A relay of several worker processes, as real processes: what one process does, and what happens when a worker dies. */
 
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { echo, tcpServer } from '../support/net/tcp.ts';
 import { PATIENCE } from '../support/patience.ts';
 import { exchange } from '../support/payload.ts';
 import { holdSocket } from '../support/programs/socket-holder.ts';
-import { bothServe, childrenOf, killWorker } from '../support/programs/worker-processes.ts';
+import { bothServe, childrenOf, directoryOf, killWorker } from '../support/programs/worker-processes.ts';
 import { linesWith, wstun } from '../support/programs/wstun-process.ts';
 import {
   invite,
@@ -176,6 +176,31 @@ describe('a relay of two workers', () => {
     expect(await relay.process.event('config')).toMatchObject({ path: config, changed: [], restart: [] });
     await until(() => (relay.process.stderr.match(/was read again/g)?.length ?? 0) === 2);
     expect(relay.process.events.filter(({ event }) => event === 'config')).toHaveLength(1);
+  });
+
+  it('while the configuration has a mistake a relay serves on without the worker that died', {
+    timeout: 120_000,
+  }, async () => {
+    const config = join(await tempDir(), 'wstun.toml');
+    await writeFile(config, '');
+    const relay = await startTwoWorkers(['--config', config]);
+    const { events } = relay.process;
+    await writeFile(config, '[relay]\ndecoy = 5\n');
+    killOne(relay);
+    await until(() => events.filter(({ state }) => state === 'died').length >= 2, 20_000);
+    await writeFile(config, '');
+    await until(() => events.filter(({ state }) => state === 'serving').length === 2, 20_000);
+    expect(events.filter(({ event }) => event === 'ended')).toEqual([]);
+  });
+
+  it('workers whose parent was killed end, and leave no directory', { timeout: 120_000 }, async () => {
+    const relay = await startTwoWorkers();
+    const workers = childrenOf(relay.process.pid);
+    const directory = directoryOf(workers[0] ?? 0);
+    expect(existsSync(directory)).toBe(true);
+    relay.process.signal('SIGKILL');
+    await until(() => workers.every((pid) => !readdirSync('/proc').includes(String(pid))));
+    expect(existsSync(directory)).toBe(false);
   });
 
   it('a client that crashed gets in again at once, whichever worker has its old session', {

@@ -37,3 +37,10 @@ export function killWorker(relay: RunningRelay, number: number): void {
   if (pid === undefined) throw new Error(`there is no worker number ${number}`);
   process.kill(pid, 'SIGKILL');
 }
+
+/** Of the sockets of a worker and of all others of its relay. */
+export function directoryOf(worker: number): string {
+  const [, directory] = /"directory":"([^"]+)"/.exec(readFileSync(`/proc/${worker}/environ`, 'latin1')) ?? [];
+  if (directory === undefined) throw new Error(`process ${worker} is no worker`);
+  return directory;
+}
