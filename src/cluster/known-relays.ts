@@ -30,6 +30,8 @@ export class KnownRelays {
   private readonly heard = new Map<string, { readonly relay: ClusterRelay; readonly at: number }>();
   /** URLs of others that were this one's, too. */
   private readonly shared = new Set<string>();
+  /** Since when nobody can be heard, by the clock, ms: nobody is silent meanwhile. */
+  private awayAt: number | undefined;
   private timer: Timer | undefined;
   private readonly unsubscribe: () => void;
 
@@ -42,6 +44,8 @@ export class KnownRelays {
   ) {
     this.clock = clock ?? systemClock;
     this.unsubscribe = bus.subscribe(relaysSubject(cluster), ({ data }) => this.handleBeat(data));
+    bus.onState(() => this.handleState());
+    this.handleState();
   }
 
   /** This relay is there from now on. */
@@ -56,9 +60,9 @@ export class KnownRelays {
     return new Set(this.others.flatMap((relay) => (relay.id === id ? [] : [relay.id])));
   }
 
-  /** Processes besides this one. */
+  /** Processes besides this one; while the bus is away, those that were there when it was lost. */
   get others(): readonly ClusterRelay[] {
-    const now = this.clock.now();
+    const now = this.awayAt ?? this.clock.now();
     const { node } = this.own();
     const present = [...this.heard.values()].filter(({ relay, at }) => relay.node !== node && now - at < SILENT_MS);
     return present.map(({ relay }) => relay);
@@ -82,6 +86,17 @@ export class KnownRelays {
 
   private beat(): void {
     this.bus.publish(relaysSubject(this.cluster), encode(this.own()));
+  }
+
+  private handleState(): void {
+    const now = this.clock.now();
+    if (this.bus.state.connectedSince === undefined) {
+      this.awayAt ??= now;
+      return;
+    }
+    const passed = now - (this.awayAt ?? now);
+    this.awayAt = undefined;
+    for (const [node, { relay, at }] of this.heard) this.heard.set(node, { relay, at: at + passed });
   }
 
   private handleBeat(data: Uint8Array): void {

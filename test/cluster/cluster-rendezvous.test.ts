@@ -157,6 +157,22 @@ describe('relays of a cluster', () => {
   });
 });
 
+describe('relays of a cluster that is away', () => {
+  it('a relay counts those that were there when NATS was lost, however long it is away, and forgets who does not come back', async () => {
+    const { clock, relay } = world();
+    const [one, two, three] = [relay('aaaaaaaa'), relay('bbbbbbbb'), relay('cccccccc')];
+    await clock.advance(1);
+    for (const { bus } of [one, two, three]) bus.cut();
+    await clock.advance(600_000);
+    expect(one.relays.otherIds.size).toBe(2);
+    for (const { bus } of [one, two]) bus.mend();
+    await clock.advance(1_000);
+    expect(one.relays.otherIds.size).toBe(2);
+    await clock.advance(16_000);
+    expect(one.relays.others.map(({ node }) => node)).toEqual(['bbbbbbbb']);
+  });
+});
+
 describe('tickets in a cluster', () => {
   it('a ticket that is not for one relay alone opens at one of them, and at none while the cluster is away', async () => {
     const { hub } = world();
