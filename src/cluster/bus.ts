@@ -27,11 +27,6 @@ export interface BusMessage {
 /** `nobody`: no one subscribes to that subject. `away`: there is no connection, or no answer came in time. */
 export type NoAnswer = 'nobody' | 'away';
 
-export interface SubscribeOptions {
-  /** Of all who subscribe with the same queue, one gets a message. Default: each one does. */
-  readonly queue?: string;
-}
-
 export interface BucketOptions {
   /** Values of that age are removed, ms. Default: never. */
   readonly maxAgeMs?: number;
@@ -77,10 +72,10 @@ export interface Bus {
   /** Called after each change of `connectedSince`. */
   onState(listener: () => void): void;
   /** Lasts across connections. Returns what ends it. */
-  subscribe(subject: string, handler: (message: BusMessage) => void, options?: SubscribeOptions): () => void;
+  subscribe(subject: string, handler: (message: BusMessage) => void): () => void;
   /** Dropped while the bus is away. */
   publish(subject: string, data: Uint8Array): void;
-  /** Never rejects. */
+  /** The first answer of those who subscribe. Never rejects. */
   request(subject: string, data: Uint8Array, limitMs: number): Promise<Uint8Array | NoAnswer>;
   /** The answers of all, as many as come in time; none while the bus is away. Never rejects. */
   gather(subject: string, data: Uint8Array, limitMs: number): Promise<readonly Uint8Array[]>;

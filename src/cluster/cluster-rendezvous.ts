@@ -1,30 +1,32 @@
 /**
  * How the relays of a cluster reach each other's exits. Where an exit is registered is not stored: the relay that has
  * its control link subscribes to a subject of the exit, and that nobody subscribes is known at once. A relay that has a
- * client for it asks there, and the exit dials to that relay. Where it cannot, the relay that has the exit dials, and
- * forwards between the two. Nothing of what sessions hold goes over the bus.
+ * client for it asks there who has the exit, and the first that answers has the exit dial to that relay: NATS takes
+ * minutes to notice that another one hangs, or was cut off. Where the exit cannot, its own relay dials, and forwards
+ * between the two. Nothing of what sessions hold goes over the bus.
  */
 import { type Clock, systemClock } from '../clock.ts';
+import { isName } from '../crypto/names.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Call, CallOutcome, Rendezvous, RendezvousHandler } from '../relay/rendezvous.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import type { Bus, BusMessage } from './bus.ts';
 import type { ExitKeys } from './exit-keys.ts';
 import { type ClusterRelay, dialledIn } from './known-relays.ts';
-import { exitSubject } from './names.ts';
+import { callsSubject, exitSubject } from './names.ts';
 
-/** For an answer of another relay: a round trip on the bus, while a client is held for 8 s. */
-const CALL_MS = 3_000;
+/** For each of two answers of other relays: a round trip on the bus, while a client is held for 8 s. */
+const ANSWER_MS = 1_500;
 /** Links to other relays that are being dialled for exits of this one. */
 const MAX_DIALS = 256;
 /** How long an exit that could not come to a relay is not sent there again. */
 const UNREACHED_MS = 10 * 60_000;
 /** Calls that exits may still say they cannot answer, and pairs of exit and relay that are remembered. */
 const MAX_REMEMBERED = 4_096;
-/** All relays with an exit are one group: a call goes to one of them. */
-const QUEUE = 'relays';
 /** docs/protocol.md §11. */
 const TOKEN = /^[0-9a-f]{32}$/;
+const NODE = /^[0-9a-f]{8}$/;
+const NOTHING = new Uint8Array(0);
 
 export interface ClusterRendezvousOptions {
   readonly bus: Bus;
@@ -40,6 +42,7 @@ export interface ClusterRendezvousOptions {
 export type DialledRelay = Pick<ClusterRelay, 'url' | 'pins'>;
 
 interface RemoteCall extends DialledRelay {
+  readonly exit: string;
   readonly node: string;
   readonly token: string;
 }
@@ -56,8 +59,11 @@ export class ClusterRendezvous implements Rendezvous {
   private readonly unreached = new Map<string, number>();
 
   constructor(private readonly options: ClusterRendezvousOptions) {
-    this.tokenPrefix = options.own().node;
-    this.clock = options.clock ?? systemClock;
+    const { bus, cluster, own, clock = systemClock } = options;
+    const { node } = own();
+    this.tokenPrefix = node;
+    this.clock = clock;
+    bus.subscribe(callsSubject(cluster, node), (message) => this.handleCall(message));
   }
 
   setHandler(handler: RendezvousHandler): void {
@@ -72,8 +78,8 @@ export class ClusterRendezvous implements Rendezvous {
 
   announce(exit: string): () => void {
     const { bus, cluster } = this.options;
-    const subject = exitSubject(cluster, exit);
-    return bus.subscribe(subject, (message) => this.handleCall(exit, message), { queue: QUEUE });
+    const node = Buffer.from(this.tokenPrefix);
+    return bus.subscribe(exitSubject(cluster, exit), (message) => message.respond(node));
   }
 
   /** An exit may be registered at each of them. */
@@ -92,8 +98,12 @@ export class ClusterRendezvous implements Rendezvous {
   async call(exit: string, token: string): Promise<CallOutcome> {
     const { bus, cluster, own } = this.options;
     const { node, url, pins } = own();
-    const call: RemoteCall = { node, url, pins, token };
-    const answer = await bus.request(exitSubject(cluster, exit), encode(call), CALL_MS);
+    const first = await bus.request(exitSubject(cluster, exit), NOTHING, ANSWER_MS);
+    if (first === 'nobody') return 'absent';
+    const there = first === 'away' ? '' : Buffer.from(first).toString('latin1');
+    if (!NODE.test(there)) return 'unreachable';
+    const call: RemoteCall = { exit, node, url, pins, token };
+    const answer = await bus.request(callsSubject(cluster, there), encode(call), ANSWER_MS);
     if (answer === 'nobody') return 'absent';
     return answer === 'away' ? 'unreachable' : outcomeIn(answer);
   }
@@ -109,18 +119,19 @@ export class ClusterRendezvous implements Rendezvous {
 
   noteUnreached(exit: string, token: string): void {
     const call = this.sent.get(token);
-    if (call === undefined) return;
+    if (call?.exit !== exit) return;
     this.sent.delete(token);
     this.unreached.delete(pairOf(exit, call.url));
     this.unreached.set(pairOf(exit, call.url), this.clock.now() + UNREACHED_MS);
     dropOldest(this.unreached);
-    void this.bridge(exit, call);
+    void this.bridge(call);
   }
 
   /** Another relay has a client for an exit of this one. */
-  private handleCall(exit: string, message: BusMessage): void {
+  private handleCall(message: BusMessage): void {
     const call = decode(message.data);
     if (call === undefined) return;
+    const { exit } = call;
     const respond = (outcome: CallOutcome) => message.respond(Buffer.from(JSON.stringify({ outcome })));
     const wanted: Call = { token: call.token, relay: call.url };
     const outcome = this.isUnreached(exit, call.url)
@@ -133,11 +144,11 @@ export class ClusterRendezvous implements Rendezvous {
     }
     // It is of an older version, or has no way to that relay.
     respond(this.dials < MAX_DIALS ? 'called' : 'unreachable');
-    void this.bridge(exit, call);
+    void this.bridge(call);
   }
 
   /** Goes to the other relay in the exit's place: there its client is joined with this link, and here with the exit. */
-  private async bridge(exit: string, { node, url, pins, token }: RemoteCall): Promise<void> {
+  private async bridge({ exit, node, url, pins, token }: RemoteCall): Promise<void> {
     const { dialAs, logger } = this.options;
     if (this.dials >= MAX_DIALS) return;
     this.dials += 1;
@@ -175,7 +186,8 @@ function decode(data: Uint8Array): RemoteCall | undefined {
   try {
     const said = JSON.parse(Buffer.from(data).toString('utf8')) as Record<string, unknown>;
     const { node, url, pins } = dialledIn(said);
-    return TOKEN.test(String(said.token)) ? { node, url, pins, token: String(said.token) } : undefined;
+    const [exit, token] = [String(said.exit), String(said.token)];
+    return isName(exit) && TOKEN.test(token) ? { exit, node, url, pins, token } : undefined;
   } catch {
     return undefined;
   }

@@ -7,8 +7,10 @@ export const usageBucket = (cluster: string): string => `${cluster}-usage`;
 export const retiredBucket = (cluster: string): string => `${cluster}-retired`;
 export const ticketsBucket = (cluster: string): string => `${cluster}-tickets`;
 
-/** A relay that has the control link of that exit listens here. */
+/** Relays that have the control link of that exit say here that they do. */
 export const exitSubject = (cluster: string, exit: string): string => `${cluster}.exit.${keyOfName(exit)}`;
+/** One relay is asked here to call an exit. */
+export const callsSubject = (cluster: string, node: string): string => `${cluster}.calls.${node}`;
 /** Each relay says here that it is there. */
 export const relaysSubject = (cluster: string): string => `${cluster}.relays`;
 /** Each relay answers here what it does. */

@@ -2,14 +2,13 @@
 import type { Clock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
-import type { BucketOptions, Bus, BusMessage, BusState, NoAnswer, SubscribeOptions } from './bus.ts';
+import type { BucketOptions, Bus, BusMessage, BusState, NoAnswer } from './bus.ts';
 import { NatsBucket } from './nats-bucket.ts';
 import { type ConnectionEvents, type Library, NatsKeeper, type NatsOptions } from './nats-connection.ts';
 import type { Msg, NatsConnection } from './nats-library.ts';
 
 interface Subscribed {
   readonly subject: string;
-  readonly options: SubscribeOptions;
   readonly handler: (message: BusMessage) => void;
   /** Ends that of the present connection. */
   end: () => void;
@@ -55,8 +54,8 @@ class NatsBus implements Bus, ConnectionEvents {
     this.listeners.push(listener);
   }
 
-  subscribe(subject: string, handler: (message: BusMessage) => void, options: SubscribeOptions = {}): () => void {
-    const subscribed: Subscribed = { subject, options, handler, end: () => {} };
+  subscribe(subject: string, handler: (message: BusMessage) => void): () => void {
+    const subscribed: Subscribed = { subject, handler, end: () => {} };
     this.subscribed.add(subscribed);
     this.begin(subscribed);
     return () => {
@@ -119,13 +118,13 @@ class NatsBus implements Bus, ConnectionEvents {
   }
 
   private begin(subscribed: Subscribed): void {
-    const { subject, options, handler } = subscribed;
+    const { subject, handler } = subscribed;
     this.attempt((connection) => {
       const callback = (error: Error | null, message: Msg): void => {
         if (error !== null) return this.noteRefused(subject, error);
         handler({ data: message.data, respond: (data) => this.attempt(() => message.respond(data)) });
       };
-      const subscription = connection.subscribe(subject, { ...options, callback });
+      const subscription = connection.subscribe(subject, { callback });
       subscribed.end = () => this.attempt(() => subscription.unsubscribe());
     });
   }

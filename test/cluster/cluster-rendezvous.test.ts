@@ -84,6 +84,16 @@ describe('rendezvous in a cluster', () => {
     expect(await during(here.rendezvous.call('silent', TOKEN))).toBe('unreachable');
   });
 
+  it('a relay that hangs, or was cut off, and still subscribes for an exit costs a call to another one no time', async () => {
+    const { clock, relay } = world();
+    const [here, hung, there] = [relay('aaaaaaaa'), relay('bbbbbbbb'), relay('cccccccc', () => 'called')];
+    hung.bus.subscribe('wstun.exit.home', () => {});
+    there.rendezvous.announce('home');
+    const before = clock.now();
+    expect(await here.rendezvous.call('home', TOKEN)).toBe('called');
+    expect([there.calls.length, clock.now()]).toEqual([1, before]);
+  });
+
   it('where the exit cannot go to another relay, its own relay dials there for it, and forwards', async () => {
     const { clock, relay } = world();
     const [here, there] = [relay('aaaaaaaa'), relay('bbbbbbbb', () => 'unreachable')];
@@ -119,21 +129,26 @@ describe('rendezvous in a cluster', () => {
   it('a message that is no call is ignored', async () => {
     const { hub, clock, relay } = world();
     const there = relay('bbbbbbbb', () => 'called');
-    there.rendezvous.announce('home');
     const answers: Uint8Array[] = [];
-    const call = { node: 'aaaaaaaa', url: 'wss://a.example', pins: [], token: TOKEN };
+    const call = { exit: 'home', node: 'aaaaaaaa', url: 'wss://a.example', pins: [], token: TOKEN };
     const bad = [
       '',
       'null',
       '[]',
-      ...[{ node: 'A' }, { token: 'x' }, { url: 'http://u:p@x' }].map((more) => ({ ...call, ...more })),
+      ...[{ exit: '' }, { exit: 'a b' }, { node: 'A' }, { token: 'x' }, { url: 'http://u:p@x' }].map((more) => ({
+        ...call,
+        ...more,
+      })),
     ];
     for (const data of bad) {
       const text = typeof data === 'string' ? data : JSON.stringify(data);
-      hub.deliver('wstun.exit.home', { data: Buffer.from(text), respond: (answer) => void answers.push(answer) });
+      hub.deliver('wstun.calls.bbbbbbbb', { data: Buffer.from(text), respond: (answer) => void answers.push(answer) });
     }
     await clock.advance(1);
     expect([there.calls, answers]).toEqual([[], []]);
+    hub.deliver('wstun.calls.bbbbbbbb', { data: Buffer.from(JSON.stringify(call)), respond: () => {} });
+    await clock.advance(1);
+    expect(there.calls).toHaveLength(1);
   });
 });
 

@@ -11,7 +11,6 @@ import type {
   BusMessage,
   BusState,
   NoAnswer,
-  SubscribeOptions,
 } from '../../../src/cluster/bus.ts';
 import { WstunError } from '../../../src/errors.ts';
 import type { VirtualClock } from '../time/virtual-clock.ts';
@@ -19,7 +18,6 @@ import type { VirtualClock } from '../time/virtual-clock.ts';
 interface Subscribed {
   readonly bus: MemoryBus;
   readonly subject: string;
-  readonly queue: string | undefined;
   readonly handler: (message: BusMessage) => void;
 }
 
@@ -60,19 +58,12 @@ export class MemoryHub {
     for (const bus of this.buses) bus.hear(bucket, key, stored);
   }
 
-  /** To one of each queue, and to all others. */
+  /** To all. */
   deliver(subject: string, message: BusMessage): number {
     this.published += message.data.length;
     const found = [...this.subscribed].filter((each) => each.subject === subject && each.bus.isConnected);
-    const queues = new Set<string>();
-    const to = found.filter(({ queue }) => {
-      if (queue === undefined) return true;
-      const isFirst = !queues.has(queue);
-      queues.add(queue);
-      return isFirst;
-    });
-    for (const { handler } of to) queueMicrotask(() => handler(message));
-    return to.length;
+    for (const { handler } of found) queueMicrotask(() => handler(message));
+    return found.length;
   }
 }
 
@@ -104,8 +95,8 @@ export class MemoryBus implements Bus {
     this.listeners.push(listener);
   }
 
-  subscribe(subject: string, handler: (message: BusMessage) => void, options: SubscribeOptions = {}): () => void {
-    const subscribed = { bus: this, subject, queue: options.queue, handler };
+  subscribe(subject: string, handler: (message: BusMessage) => void): () => void {
+    const subscribed = { bus: this, subject, handler };
     this.hub.subscribed.add(subscribed);
     return () => this.hub.subscribed.delete(subscribed);
   }
