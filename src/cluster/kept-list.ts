@@ -11,14 +11,18 @@ import type { StateDir } from '../state/state-dir.ts';
 const NAME = 'cluster-access.toml';
 /** Between two writes. */
 const PAUSE_MS = 1_000;
+/** After one that failed, as on a full disk. */
+const RETRY_MS = 10_000;
 
 export class KeptList {
   private text: string | undefined;
   private writing: Promise<void> | undefined;
   private readonly closing = new AbortController();
+  /** The last fault: a disk that is full stays so for long, but is logged once. */
+  private loggedFault = '';
 
   constructor(
-    private readonly state: StateDir,
+    private readonly state: Pick<StateDir, 'read' | 'write'>,
     private readonly logger: Logger,
     private readonly clock: Clock = systemClock,
   ) {}
@@ -42,18 +46,28 @@ export class KeptList {
     await this.writing;
   }
 
-  /** A relay that cannot write continues: it would only know less after a restart. */
+  /** A relay that cannot write continues, and tries again: after a restart it would let in who was removed. */
   private async write(): Promise<void> {
+    const { signal } = this.closing;
     while (this.text !== undefined) {
       const { text } = this;
       this.text = undefined;
-      try {
-        await this.state.write(NAME, text);
-      } catch (error) {
-        if (!(error instanceof WstunError)) throw error;
-        this.logger.warn({ code: error.code }, error.message);
-      }
-      await sleep(this.clock, PAUSE_MS, this.closing.signal);
+      const isWritten = await this.attempt(text);
+      if (!isWritten && !signal.aborted) this.text ??= text;
+      await sleep(this.clock, isWritten ? PAUSE_MS : RETRY_MS, signal);
+    }
+  }
+
+  private async attempt(text: string): Promise<boolean> {
+    try {
+      await this.state.write(NAME, text);
+      this.loggedFault = '';
+      return true;
+    } catch (error) {
+      if (!(error instanceof WstunError)) throw error;
+      if (error.message !== this.loggedFault) this.logger.warn({ code: error.code }, error.message);
+      this.loggedFault = error.message;
+      return false;
     }
   }
 }
