@@ -198,6 +198,7 @@ export class RelayCluster implements SharedState {
   }
 
   async close(): Promise<void> {
+    this.keys.close();
     await this.parts.bus.close();
     await this.parts.kept.close();
   }

@@ -2,6 +2,7 @@
  * The gate keys that exits have announced, for relays at which they are not registered: a bucket with one value for
  * each exit, the keys one after another. Whichever relay hears a new list writes it; the last one counts.
  */
+import { type Clock, systemClock, type Timer } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Bucket, BucketHandler, BucketValue } from './bus.ts';
@@ -10,6 +11,8 @@ import { keyOfName, nameOfKey } from './names.ts';
 const KEY_BYTES = 32;
 /** As many as an exit may announce: 320 KB, far below the 1 MiB that NATS carries in a message. */
 const MAX_KEYS = 10_000;
+/** After what the servers did not take, as while they elect a leader. */
+const RETRY_MS = 5_000;
 
 export type OnKeys = (exit: string, keys: readonly string[]) => void;
 
@@ -19,11 +22,14 @@ export class ExitKeys implements BucketHandler {
   /** Not written yet: the latest of each exit. */
   private readonly toWrite = new Map<string, Buffer>();
   private writing = false;
+  private retry: Timer | undefined;
+  private isClosed = false;
 
   constructor(
     private readonly bucket: Bucket,
     private readonly onKeys: OnKeys,
     private readonly logger: Logger,
+    private readonly clock: Clock = systemClock,
   ) {
     bucket.watch(this);
   }
@@ -56,9 +62,16 @@ export class ExitKeys implements BucketHandler {
     this.onKeys(exit, keysIn(value?.value));
   }
 
+  /** Nothing is written any more. */
+  close(): void {
+    this.isClosed = true;
+    this.clock.clearTimeout(this.retry);
+  }
+
   private async writeAll(): Promise<void> {
-    if (this.writing) return;
+    if (this.writing || this.isClosed) return;
     this.writing = true;
+    this.clock.clearTimeout(this.retry);
     try {
       for (const [exit, value] of this.toWrite) {
         await this.write(exit, value);
@@ -66,8 +79,8 @@ export class ExitKeys implements BucketHandler {
       }
     } catch (error) {
       if (!(error instanceof WstunError)) throw error;
-      // With the next snapshot, or the next list.
       this.logger.debug({ code: error.code }, error.message);
+      if (!this.isClosed) this.retry = this.clock.setTimeout(() => void this.writeAll(), RETRY_MS).unref();
     } finally {
       this.writing = false;
     }

@@ -14,8 +14,9 @@ function world() {
   const relay = () => {
     const bus = hub.connect();
     const known = new Map<string, readonly string[]>();
-    const keys = new ExitKeys(bus.bucket('wstun-exits'), (exit, list) => void known.set(exit, list), silentLogger);
-    return { bus, known, keys };
+    const bucket = bus.bucket('wstun-exits');
+    const keys = new ExitKeys(bucket, (exit, list) => void known.set(exit, list), silentLogger, clock);
+    return { bus, bucket, known, keys };
   };
   return { clock, hub, relay };
 }
@@ -61,6 +62,25 @@ describe('keys of exits in a cluster', () => {
     expect(two.known.has('home')).toBe(false);
     one.bus.mend();
     await clock.advance(1);
+    expect(two.known.get('home')).toEqual(keys);
+  });
+
+  it('what the servers do not take, as they elect a leader, is written soon after, and nothing once it is closed', async () => {
+    const { clock, relay } = world();
+    const [one, two] = [relay(), relay()];
+    await clock.advance(1);
+    const keys = newKeys(1);
+    one.bucket.failures = 2;
+    one.keys.share('home', keys);
+    await clock.advance(1);
+    expect(two.known.has('home')).toBe(false);
+    await clock.advance(10_000);
+    expect(two.known.get('home')).toEqual(keys);
+    one.bucket.failures = 1;
+    one.keys.share('home', newKeys(1));
+    await clock.advance(1);
+    one.keys.close();
+    await clock.advance(60_000);
     expect(two.known.get('home')).toEqual(keys);
   });
 

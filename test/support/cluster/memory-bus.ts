@@ -145,6 +145,8 @@ export class MemoryBus implements Bus {
 export class MemoryBucket implements Bucket {
   /** So many writes fail as if their answers were lost: they have had effect. */
   lostAnswers = 0;
+  /** So many calls of `put` fail without any effect. */
+  failures = 0;
   private handler: BucketHandler | undefined;
 
   constructor(
@@ -182,6 +184,10 @@ export class MemoryBucket implements Bucket {
 
   async put(key: string, value: Uint8Array): Promise<void> {
     this.require();
+    if (this.failures > 0) {
+      this.failures -= 1;
+      throw new WstunError('cluster-away', 'no leader');
+    }
     this.hub.write(this.name, key, value);
   }
 
