@@ -182,13 +182,14 @@ export class ClusterAccess<R, L> implements AccessSource<R, L>, BucketHandler {
   /** Returns the key that it had. */
   private async replaceKey(name: string, key: PublicIdentity): Promise<PublicIdentity> {
     const { parsers } = this.options;
-    let old = key;
+    let old: PublicIdentity | undefined;
     await this.edit(name, (before) => {
       const text = required(before, name);
-      old = parseAccessList(text, parsers).find((entry) => entry.name === name)?.key ?? key;
+      // An attempt whose answer was lost has replaced it already.
+      old ??= parseAccessList(text, parsers).find((entry) => entry.name === name)?.key;
       return replaceKeys(text, new Map([[name, key]]), parsers);
     });
-    return old;
+    return old ?? key;
   }
 
   /**

@@ -98,6 +98,19 @@ describe('access list of a cluster', () => {
     ]);
   });
 
+  it('a new key whose answer was lost is taken back, too, where another name cannot have one', async () => {
+    const { member, during } = world();
+    const { access, bus } = member();
+    const alice = entryOf('alice');
+    await access.add(alice);
+    const keys = new Map(['alice', 'bob'].map((name) => [name, createIdentity().public]));
+    bus.bucket(BUCKET).lostAnswers = 1;
+    expect(await faultOfPromise(during(access.replaceKeys(keys)))).toBe('name-unknown');
+    expect((await access.readNow()).map(({ key }) => formatPublicIdentity(key))).toEqual([
+      formatPublicIdentity(alice.key),
+    ]);
+  });
+
   it('a change whose answer was lost is not taken for one of somebody else', async () => {
     const { member, during } = world();
     const { access, bus } = member();
