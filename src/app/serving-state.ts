@@ -11,7 +11,7 @@ import { loadOrCreateIdentity, watchIdentity } from '../state/identity-file.ts';
 import { type ProcessLimits, readLimits } from '../state/limits-file.ts';
 import { keepRetired, type RetiredKeys, readRetiredKeys } from '../state/retired-keys.ts';
 import type { StateDir } from '../state/state-dir.ts';
-import { openUsage, type UsageCounter } from '../state/usage-file.ts';
+import { openUsage, type StoredUsage, type UsageCounter } from '../state/usage-file.ts';
 import { AccessControl } from './access-control.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { accessFile, type Issuer, inviteNewPeer, newEntry, type PeerOptions } from './invites.ts';
@@ -27,7 +27,7 @@ export interface Keys {
 export interface SharedState {
   readonly list: AccessSource<Rule, ListenRule>;
   /** @param own that of the state directory */
-  usage(own: UsageCounter, access: AccessControl): UsageCounter;
+  usage(own: StoredUsage, access: AccessControl): UsageCounter;
   /** Whose invites were valid with keys that were replaced everywhere; undefined: nothing is known of them. */
   retiredOf(keys: PublicIdentity): Promise<Pick<RetiredKeys, 'until' | 'peers'> | undefined>;
 }

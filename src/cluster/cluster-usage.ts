@@ -6,7 +6,7 @@
 import { sleep } from '../async/abortable.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
-import type { Usage, UsageCounter } from '../state/usage-file.ts';
+import type { StoredUsage, Usage, UsageCounter } from '../state/usage-file.ts';
 import type { Bucket, BucketHandler, BucketValue } from './bus.ts';
 import { keyOfName, nameOfKey } from './names.ts';
 
@@ -58,7 +58,7 @@ export class ClusterUsage implements UsageCounter, BucketHandler {
   private isClosed = false;
 
   constructor(
-    private readonly own: UsageCounter,
+    private readonly own: StoredUsage,
     private readonly bucket: Bucket,
     private readonly options: ClusterUsageOptions,
   ) {
@@ -91,6 +91,7 @@ export class ClusterUsage implements UsageCounter, BucketHandler {
   }
 
   handleSnapshot(values: ReadonlyMap<string, BucketValue>): void {
+    this.turnMonth();
     this.values.clear();
     this.others.clear();
     for (const [key, value] of values) {
@@ -98,6 +99,7 @@ export class ClusterUsage implements UsageCounter, BucketHandler {
       if (!this.hasSnapshot) this.takeUp(key, value);
     }
     this.hasSnapshot = true;
+    this.noteLost(values);
   }
 
   handleChange(key: string, value: BucketValue | undefined): void {
@@ -119,6 +121,16 @@ export class ClusterUsage implements UsageCounter, BucketHandler {
     if (relay !== this.options.relay || month !== this.month) return;
     const lost = countIn(value).bytes - this.own.usedBy(name);
     if (lost > 0 && this.options.isAlone) this.own.add(name, lost);
+  }
+
+  /** What this relay counted while the cluster was away, before it was started again; or the bucket was lost. */
+  private noteLost(values: ReadonlyMap<string, BucketValue>): void {
+    const { relay } = this.options;
+    for (const name of this.own.names) {
+      const stored = values.get(keyOf(this.month, relay, name));
+      const lost = this.own.usedBy(name) - (stored === undefined ? 0 : countIn(stored.value).bytes);
+      if (lost > (this.unwritten.get(name) ?? 0)) this.unwritten.set(name, lost);
+    }
   }
 
   private isBlind(): boolean {

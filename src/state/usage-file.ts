@@ -59,7 +59,12 @@ export interface UsageCounter {
   close(): Promise<void>;
 }
 
-export class UsageFile implements UsageCounter {
+export interface StoredUsage extends UsageCounter {
+  /** Those that have used any in this month. */
+  readonly names: Iterable<string>;
+}
+
+export class UsageFile implements StoredUsage {
   private month: string;
   private monthEnds: number;
   /** If the calendar shows an earlier time, the month was wrong. */
@@ -91,6 +96,11 @@ export class UsageFile implements UsageCounter {
     this.stored = bytes;
     this.lastUsed = lastUsed;
     this.following = this.follow();
+  }
+
+  get names(): Iterable<string> {
+    this.turnMonth();
+    return new Set([...this.stored.keys(), ...this.unwritten.keys()]);
   }
 
   /** Bytes in this month. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ClusterUsage, usageIn } from '../../src/cluster/cluster-usage.ts';
-import type { UsageCounter } from '../../src/state/usage-file.ts';
+import type { StoredUsage } from '../../src/state/usage-file.ts';
 import { MemoryHub } from '../support/cluster/memory-bus.ts';
 import { VirtualClock } from '../support/time/virtual-clock.ts';
 
@@ -8,8 +8,12 @@ const BUCKET = 'wstun-usage';
 const MB = 1_000_000;
 
 /** As the file of a relay's state directory, which outlives its process. */
-class OwnCounter implements UsageCounter {
+class OwnCounter implements StoredUsage {
   readonly counts = new Map<string, number>();
+
+  get names(): Iterable<string> {
+    return this.counts.keys();
+  }
 
   usedBy(name: string): number {
     return this.counts.get(name) ?? 0;
@@ -115,6 +119,35 @@ describe('usage in a cluster', () => {
     const again = relay('1', own);
     await clock.advance(1);
     expect([again.usage.usedBy('alice'), own.usedBy('alice')]).toEqual([10, 10]);
+  });
+
+  it('what a relay counted while the cluster was away counts at the others after it was started again', async () => {
+    const { clock, relay } = world({});
+    const [one, two] = [relay('1'), relay('2')];
+    one.usage.add('alice', 10);
+    await clock.advance(3_000);
+    one.bus.cut();
+    one.usage.add('alice', 5);
+    one.usage.add('bob', 7);
+    await one.usage.close();
+    expect(two.usage.usedBy('alice')).toBe(10);
+    const again = relay('1', one.own);
+    await clock.advance(3_000);
+    expect(['alice', 'bob'].map((name) => two.usage.usedBy(name))).toEqual([15, 7]);
+    expect(['alice', 'bob'].map((name) => again.usage.usedBy(name))).toEqual([15, 7]);
+  });
+
+  it('relays write anew what they have counted, where NATS has lost it', async () => {
+    const { clock, hub, relay } = world({});
+    const [one, two] = [relay('1'), relay('2')];
+    one.usage.add('alice', 10);
+    await clock.advance(3_000);
+    for (const { bus } of [one, two]) bus.cut();
+    hub.bucket(BUCKET).clear();
+    for (const { bus } of [one, two]) bus.mend();
+    expect(two.usage.usedBy('alice')).toBe(0);
+    await clock.advance(3_000);
+    expect([one.usage.usedBy('alice'), two.usage.usedBy('alice')]).toEqual([10, 10]);
   });
 
   it('a relay that closes writes what it has counted', async () => {
