@@ -181,9 +181,11 @@ export class RelayCluster implements SharedState {
     return this.list.isKnown ? undefined : `there is no access list yet: ${this.awayText()}`;
   }
 
-  /** What waits while the cluster is away; undefined: it is not away. */
+  /** What waits while the cluster, or a part of it, is away; undefined: nothing. */
   lacking(): string | undefined {
-    return this.parts.bus.state.connectedSince === undefined ? this.awayText() : undefined;
+    const { connectedSince, fault } = this.parts.bus.state;
+    if (connectedSince === undefined) return this.awayText();
+    return fault && `the cluster does not store everything (${fault.code})`;
   }
 
   private awayText(): string {

@@ -20,6 +20,8 @@ export interface WatchParts {
   readonly library: Library;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Why changes are not heard; undefined: they are. */
+  readonly onFault: (error: unknown) => void;
 }
 
 export class BucketWatch {
@@ -49,6 +51,7 @@ export class BucketWatch {
         await this.turn();
       } catch (error) {
         this.parts.logger.debug({ bucket: this.bucket, reason: String(error) }, 'a bucket could not be watched');
+        if (!this.isStopped) this.parts.onFault(error);
       }
       if (!this.isStopped) await sleep(this.parts.clock, RETRY_MS);
     }
@@ -67,6 +70,8 @@ export class BucketWatch {
     });
     try {
       const { num_pending: pending } = await manager.consumers.add(this.stream, this.consumerOf(inbox));
+      if (this.isStopped) return;
+      this.parts.onFault(undefined);
       turn.begin(pending);
       await over;
     } finally {

@@ -24,9 +24,12 @@ interface NatsBucketOptions extends BucketOptions {
   readonly replicas: number | undefined;
   readonly logger: Logger;
   readonly clock?: Clock | undefined;
-  /** Of JetStream; undefined: it works. */
-  readonly onFault: (fault: WstunError | undefined) => void;
+  /** Of JetStream; undefined: that part works. */
+  readonly onFault: (part: BucketPart, fault: WstunError | undefined) => void;
 }
+
+/** What of a bucket works, or not, by itself. */
+export type BucketPart = 'open' | 'watch' | 'values';
 
 /** Of one connection. */
 interface Opened {
@@ -40,6 +43,8 @@ export class NatsBucket implements Bucket {
   private opened: Opened | undefined;
   private handler: BucketHandler | undefined;
   private watching: BucketWatch | undefined;
+  /** The last question failed. */
+  private isFaulty = false;
   /** More copies were asked for. */
   private isSpread = false;
   /** Who asked before it was open. */
@@ -65,6 +70,7 @@ export class NatsBucket implements Bucket {
   handleDown(): void {
     this.connection = undefined;
     this.opened = undefined;
+    this.isFaulty = false;
     this.watching?.stop();
     this.watching = undefined;
   }
@@ -114,10 +120,21 @@ export class NatsBucket implements Bucket {
   private async ask<T>(question: (opened: Opened) => Promise<T>): Promise<T> {
     const opened = this.opened ?? (await this.whenOpen());
     try {
-      return await question(opened);
+      const answer = await question(opened);
+      if (this.isFaulty) this.noteFaulty(opened, undefined);
+      return answer;
     } catch (error) {
-      throw this.faultOf(error);
+      const fault = this.faultOf(error);
+      this.noteFaulty(opened, fault);
+      throw fault;
     }
+  }
+
+  /** What an earlier connection had says nothing of this one. */
+  private noteFaulty(opened: Opened, fault: WstunError | undefined): void {
+    if (this.opened !== opened) return;
+    this.isFaulty = fault !== undefined;
+    this.options.onFault('values', fault);
   }
 
   /** @throws WstunError cluster-away */
@@ -139,12 +156,12 @@ export class NatsBucket implements Bucket {
         const opened = await this.openOnce(connection);
         if (this.connection !== connection) return;
         this.opened = opened;
-        this.options.onFault(undefined);
+        this.options.onFault('open', undefined);
         for (const wait of [...this.waiting]) wait.resolve(opened);
         return this.beginWatch();
       } catch (error) {
         if (this.connection !== connection) return;
-        this.options.onFault(this.faultOf(error));
+        this.options.onFault('open', this.faultOf(error));
         await sleep(this.clock, RETRY_MS);
       }
     }
@@ -203,7 +220,9 @@ export class NatsBucket implements Bucket {
     this.watching?.stop();
     const { logger } = this.options;
     const { library, clock } = this;
-    this.watching = new BucketWatch(this.name, handler, { connection, ...opened, library, logger, clock });
+    const onFault = (error: unknown) =>
+      this.options.onFault('watch', error === undefined ? undefined : this.faultOf(error));
+    this.watching = new BucketWatch(this.name, handler, { connection, ...opened, library, logger, clock, onFault });
   }
 }
 

@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { BucketOptions, Bus, BusMessage, BusState, NoAnswer } from './bus.ts';
-import { NatsBucket } from './nats-bucket.ts';
+import { type BucketPart, NatsBucket } from './nats-bucket.ts';
 import { type ConnectionEvents, type Library, NatsKeeper, type NatsOptions } from './nats-connection.ts';
 import type { Msg, NatsConnection } from './nats-library.ts';
 
@@ -34,6 +34,8 @@ class NatsBus implements Bus, ConnectionEvents {
   private readonly subscribed = new Set<Subscribed>();
   private readonly buckets = new Map<string, NatsBucket>();
   private readonly listeners: (() => void)[] = [];
+  /** What does not work over the present connection, by subject, or bucket and its part. */
+  private readonly faults = new Map<string, WstunError>();
 
   constructor(
     private readonly options: NatsBusOptions,
@@ -93,7 +95,7 @@ class NatsBus implements Bus, ConnectionEvents {
     const known = this.buckets.get(name);
     if (known !== undefined) return known;
     const { replicas, logger, clock } = this.options;
-    const onFault = (fault: WstunError | undefined) => this.keeper.noteFault(fault);
+    const onFault = (part: BucketPart, fault: WstunError | undefined) => this.noteFault(`${part} ${name}`, fault);
     const bucket = new NatsBucket(name, { ...options, replicas, logger, clock, onFault }, this.library);
     this.buckets.set(name, bucket);
     if (this.connection !== undefined) bucket.handleUp(this.connection);
@@ -106,6 +108,7 @@ class NatsBus implements Bus, ConnectionEvents {
 
   handleUp(connection: NatsConnection): void {
     this.connection = connection;
+    this.faults.clear();
     for (const subscribed of this.subscribed) this.begin(subscribed);
     for (const bucket of this.buckets.values()) bucket.handleUp(connection);
     for (const listener of this.listeners) listener();
@@ -131,7 +134,16 @@ class NatsBus implements Bus, ConnectionEvents {
 
   /** The account of the login has no such permission. */
   private noteRefused(subject: string, error: Error): void {
-    this.keeper.noteFault(new WstunError('cluster-refused', `${subject}: ${error.message}`));
+    this.noteFault(subject, new WstunError('cluster-refused', `${subject}: ${error.message}`));
+  }
+
+  /** One part that works does not hide that another one does not. */
+  private noteFault(part: string, fault: WstunError | undefined): void {
+    if (this.connection === undefined) return;
+    if (fault === undefined) this.faults.delete(part);
+    else this.faults.set(part, fault);
+    const [first] = this.faults.values();
+    this.keeper.noteFault(first);
   }
 
   /** A connection that has just been lost throws. */
