@@ -170,7 +170,7 @@ export class NatsKeeper {
     if (error instanceof WstunError) return error;
     const { errors } = this.library;
     const why = error instanceof Error ? error.message : String(error);
-    const isRefused = error instanceof errors.AuthorizationError || /nkey|jwt|creds|seed/i.test(why);
+    const isRefused = error instanceof errors.AuthorizationError || /nkey|jwt|creds|credential|seed/i.test(why);
     return new WstunError(isRefused ? 'cluster-refused' : 'cluster-away', `${host}: ${why}`);
   }
 
