@@ -7,11 +7,20 @@ const FORM = /^[0-9a-f]{16}$/;
 
 /** The first call makes it; a damaged file is replaced. @throws WstunError state-unusable */
 export async function loadOrCreateRelayId(state: StateDir): Promise<string> {
-  return await state.locked(async () => {
-    const text = (await state.read(NAME, { secret: false }))?.trim() ?? '';
-    if (FORM.test(text)) return text;
-    const made = randomBytes(8).toString('hex');
-    await state.write(NAME, `${made}\n`);
-    return made;
-  });
+  // A lock cannot be had on a full disk.
+  return (
+    (await readId(state)) ??
+    (await state.locked(async () => {
+      const known = await readId(state);
+      if (known !== undefined) return known;
+      const made = randomBytes(8).toString('hex');
+      await state.write(NAME, `${made}\n`);
+      return made;
+    }))
+  );
+}
+
+async function readId(state: StateDir): Promise<string | undefined> {
+  const text = (await state.read(NAME, { secret: false }))?.trim() ?? '';
+  return FORM.test(text) ? text : undefined;
 }
