@@ -1,4 +1,8 @@
-/** Watches a bucket of JetStream over one connection: begins anew where its consumer goes silent or leaves a gap. */
+/**
+ * Watches a bucket of JetStream over one connection: begins anew where its consumer goes silent, leaves a gap, or has
+ * not what the leader of the servers has. A server that cannot write, as on a full disk, serves consumers from its old
+ * copy, with heartbeats and without an end.
+ */
 import { sleep } from '../async/abortable.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -13,6 +17,8 @@ const SILENT_MS = 2.5 * HEARTBEAT_MS;
 /** After that a consumer that nobody listens to is removed. */
 const FORGET_MS = 30_000;
 const RETRY_MS = 500;
+/** How often the servers' leader is asked what is the last change. One that has not come by the next time is missing. */
+const CHECK_MS = 5_000;
 
 export interface WatchParts {
   readonly connection: NatsConnection;
@@ -29,6 +35,8 @@ export class BucketWatch {
   private readonly prefix: string;
   private isStopped = false;
   private endOfTurn: () => void = () => {};
+  /** A consumer that has not come so far has an old copy. 0: any may do. */
+  private leastRevision = 0;
 
   constructor(
     private readonly bucket: string,
@@ -60,11 +68,14 @@ export class BucketWatch {
   /** Resolves when another consumer is needed, or after `stop`. */
   private async turn(): Promise<void> {
     const { connection, manager, library } = this.parts;
+    // It may have expired, or the bucket may have been made anew.
+    if (this.leastRevision > 0 && !(await this.has(this.leastRevision))) this.leastRevision = 0;
+    if (this.isStopped) return;
     const inbox = library.createInbox();
     const over = new Promise<void>((resolve) => {
       this.endOfTurn = resolve;
     });
-    const turn = new Turn(this.prefix, this.handler, this.parts, () => this.endOfTurn());
+    const turn = new Turn(this.prefix, this.handler, this.parts, this.leastRevision, () => this.endOfTurn());
     const subscription = connection.subscribe(inbox, {
       callback: (error, message) => (error === null ? turn.handleMessage(message) : this.endOfTurn()),
     });
@@ -73,10 +84,39 @@ export class BucketWatch {
       if (this.isStopped) return;
       this.parts.onFault(undefined);
       turn.begin(pending);
+      void this.check(turn);
       await over;
     } finally {
       turn.end();
       if (!connection.isClosed()) subscription.unsubscribe();
+    }
+  }
+
+  /** Until the turn is over. */
+  private async check(turn: Turn): Promise<void> {
+    for (let last = 0; ; ) {
+      await sleep(this.parts.clock, CHECK_MS);
+      if (turn.isOver) return;
+      try {
+        if (last > turn.revision && (await this.has(last))) {
+          this.leastRevision = last;
+          return this.endOfTurn();
+        }
+        last = (await this.parts.manager.streams.info(this.stream)).state.last_seq;
+        if (!turn.isOver) this.parts.onFault(undefined);
+      } catch (error) {
+        if (!turn.isOver) this.parts.onFault(error);
+      }
+    }
+  }
+
+  /** As the leader of the servers has it. */
+  private async has(revision: number): Promise<boolean> {
+    try {
+      return (await this.parts.manager.streams.getMessage(this.stream, { seq: revision })) !== null;
+    } catch (error) {
+      if ((error as { readonly code?: number }).code === NO_MESSAGE) return false;
+      throw error;
     }
   }
 
@@ -96,13 +136,18 @@ export class BucketWatch {
   }
 }
 
+/** No message found (server/errors.json of nats-server). */
+const NO_MESSAGE = 10_037;
+
 /** What one consumer delivers. */
 class Turn {
+  /** Of the last value that has come. */
+  revision = 0;
+  isOver = false;
   /** Until all that the bucket held has come. */
   private snapshot: Map<string, BucketValue> | undefined = new Map();
   private delivered = 0;
   private silence: Timer | undefined;
-  private isOver = false;
   /** Messages may come before the answer that says how many there are. */
   private hasBegun = false;
   private isCaughtUp = false;
@@ -111,6 +156,7 @@ class Turn {
     private readonly prefix: string,
     private readonly handler: BucketHandler,
     private readonly parts: WatchParts,
+    private readonly leastRevision: number,
     private readonly onBroken: () => void,
   ) {
     this.awaitNext();
@@ -140,6 +186,7 @@ class Turn {
     const at = placeIn(message.reply ?? '');
     if (at === undefined || at.delivery !== this.delivered + 1) return this.onBroken();
     this.delivered = at.delivery;
+    this.revision = at.revision;
     const operation = message.headers?.get('KV-Operation') ?? '';
     const isValue = operation === '' || operation === 'PUT';
     const value = isValue ? { value: message.data, revision: at.revision } : undefined;
@@ -156,6 +203,7 @@ class Turn {
 
   private showSnapshot(): void {
     const { snapshot } = this;
+    if (this.revision < this.leastRevision) return this.onBroken();
     this.snapshot = undefined;
     // A value that was removed leaves a message that says so.
     if (snapshot !== undefined) this.handler.handleSnapshot(snapshot, this.delivered === 0);
