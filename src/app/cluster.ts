@@ -122,7 +122,7 @@ export class RelayCluster implements SharedState {
     this.relays = new KnownRelays(bus, name, own, (shared) =>
       logger.error({ url: shared }, 'another relay of the cluster has the same URL: give each its own --cluster-url'),
     );
-    const tickets = bus.bucket(ticketsBucket(name), { maxAgeMs: CLAIM_MAX_AGE_MS, inMemory: true });
+    const tickets = bus.bucket(ticketsBucket(name), { maxAgeMs: CLAIM_MAX_AGE_MS });
     this.claims = new ClusterClaims(tickets, (audience) => this.isOurs(audience));
     this.keys = new ExitKeys(bus.bucket(exitsBucket(name)), (exit, list) => this.handleKeys(exit, list), logger);
     const dialAs = (exit: string, relay: DialledRelay, token: string) => this.dialAs(exit, relay, token);

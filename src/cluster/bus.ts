@@ -30,8 +30,6 @@ export type NoAnswer = 'nobody' | 'away';
 export interface BucketOptions {
   /** Values of that age are removed, ms. Default: never. */
   readonly maxAgeMs?: number;
-  /** In the memory of the servers, and lost when all of them end. Default: on their disks. */
-  readonly inMemory?: boolean;
 }
 
 export interface BucketValue {

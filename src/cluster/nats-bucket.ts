@@ -193,8 +193,9 @@ export class NatsBucket implements Bucket {
 
   private async make(kvm: Kvm): Promise<KV> {
     const { StorageType } = this.library;
-    const { maxAgeMs: ttl, inMemory = false, replicas } = this.options;
-    const common = { history: 1, storage: inMemory ? StorageType.Memory : StorageType.File, ...(ttl && { ttl }) };
+    const { maxAgeMs: ttl, replicas } = this.options;
+    // On the servers' disks: they may all be started anew while a ticket is valid.
+    const common = { history: 1, storage: StorageType.File, ...(ttl && { ttl }) };
     try {
       return await kvm.create(this.name, { ...common, replicas: replicas ?? MAX_REPLICAS });
     } catch (error) {

@@ -223,16 +223,20 @@ describe('tickets at relays of a cluster', () => {
   );
 
   it(
-    'while NATS is away, a relay opens tickets for its own URL, and none that others would open, too',
+    'while NATS is away, a relay opens tickets for its own URL, and none that others would open; nor later those used before',
     LIMIT,
     async () => {
       const { cluster, portOf, ticket } = await setUp();
+      const used = ticket(SHARED);
+      expect(await statusOf(portOf(0), used)).toBe('101');
       for (const server of cluster.servers) await server.kill();
       await until(() => cluster.relay(0).process.stderr.includes('the connection to the cluster was lost'));
       expect(await statusOf(portOf(0), ticket(cluster.urlOf(0)))).toBe('101');
       expect(await statusOf(portOf(0), ticket(SHARED))).toBe('404');
       for (const server of cluster.servers) await server.start();
-      await expect.poll(() => statusOf(portOf(0), ticket(SHARED)), { timeout: 20_000 }).toBe('101');
+      for (const at of [0, 1])
+        await expect.poll(() => statusOf(portOf(at), ticket(SHARED)), { timeout: 20_000 }).toBe('101');
+      expect(await statusOf(portOf(1), used)).toBe('404');
     },
   );
 });
