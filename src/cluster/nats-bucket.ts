@@ -17,6 +17,8 @@ const ANSWER_MS = 2_000;
 const OPEN_MS = 4_000;
 /** After one that failed. */
 const RETRY_MS = 500;
+/** While there are fewer copies than there may be: a server was away when the bucket was made. */
+const SPREAD_MS = 15_000;
 /** Most copies of a bucket that are of use: two of three servers may be lost in turn. */
 const MAX_REPLICAS = 3;
 
@@ -45,7 +47,7 @@ export class NatsBucket implements Bucket {
   private watching: BucketWatch | undefined;
   /** The last question failed. */
   private isFaulty = false;
-  /** More copies were asked for. */
+  /** There are as many copies as there may be. */
   private isSpread = false;
   /** Who asked before it was open. */
   private readonly waiting = new Set<AbortableWait<Opened>>();
@@ -156,6 +158,7 @@ export class NatsBucket implements Bucket {
         const opened = await this.openOnce(connection);
         if (this.connection !== connection) return;
         this.opened = opened;
+        void this.spreadLater(opened);
         this.options.onFault('open', undefined);
         for (const wait of [...this.waiting]) wait.resolve(opened);
         return this.beginWatch();
@@ -205,14 +208,32 @@ export class NatsBucket implements Bucket {
     }
   }
 
-  /** It may have been made when there was one server. */
+  /** It may have been made when there were fewer servers. */
   private async spread(manager: JetStreamManager, stream: string, replicas: number): Promise<void> {
     const wanted = this.options.replicas ?? MAX_REPLICAS;
-    if (replicas >= wanted || this.isSpread) return;
-    this.isSpread = true;
-    await manager.streams.update(stream, { num_replicas: wanted }).catch((error: unknown) => {
+    if (replicas >= wanted) this.isSpread = true;
+    if (this.isSpread) return;
+    try {
+      await manager.streams.update(stream, { num_replicas: wanted });
+      this.isSpread = true;
+    } catch (error) {
+      this.isSpread = codeOf(error) === NOT_CLUSTERED;
       this.options.logger.debug({ bucket: this.name, reason: textOf(error) }, 'a bucket has fewer copies than it may');
-    });
+    }
+  }
+
+  /** One copy would be lost with its server. */
+  private async spreadLater(opened: Opened): Promise<void> {
+    while (!this.isSpread) {
+      await sleep(this.clock, SPREAD_MS);
+      if (this.opened !== opened) return;
+      try {
+        const { config } = await opened.manager.streams.info(`KV_${this.name}`);
+        await this.spread(opened.manager, `KV_${this.name}`, config.num_replicas);
+      } catch (error) {
+        this.options.logger.debug({ bucket: this.name, reason: textOf(error) }, 'a bucket gave no answer');
+      }
+    }
   }
 
   private beginWatch(): void {
@@ -243,7 +264,10 @@ function isWrongRevision(error: unknown): boolean {
   return codeOf(error) === 10_071 || codeOf(error) === 10_164;
 }
 
-/** No suitable peers for placement; replicas > 1 not supported in non-clustered mode. */
+/** Replicas > 1 not supported in non-clustered mode. */
+const NOT_CLUSTERED = 10_074;
+
+/** Or: no suitable peers for placement. */
 function isTooManyReplicas(error: unknown): boolean {
-  return codeOf(error) === 10_005 || codeOf(error) === 10_074;
+  return codeOf(error) === 10_005 || codeOf(error) === NOT_CLUSTERED;
 }
