@@ -13,6 +13,7 @@ import { closedPort, echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
 import { AdminPages } from '../support/programs/admin-pages.ts';
 import { startHaproxy } from '../support/programs/haproxy.ts';
+import { startNats, urlsOf } from '../support/programs/nats.ts';
 import { run } from '../support/programs/programs.ts';
 import { startPrometheus } from '../support/programs/prometheus.ts';
 import { WstunProcess, wstun } from '../support/programs/wstun-process.ts';
@@ -293,8 +294,11 @@ describe('Prometheus', () => {
     const relay = await startRelay({ args: ADMIN });
     const exit = await startExit({ invite: await invite(relay, 'home', { role: 'exit' }), args: ADMIN });
     const client = await startClient(await invite(exit, 'bob', { allow: ['*'] }), { args: ADMIN });
+    const servers = urlsOf(await startNats());
+    const inCluster = await startRelay({ args: [...ADMIN, '--url', 'ws://127.0.0.1:1', '--cluster', servers] });
     await exchange(await connectThrough('SOCKS5', client.port, await tcpServer(echo)), BYTES);
     const pages = await Promise.all([
+      AdminPages.of(inCluster.process, 'relay'),
       AdminPages.of(relay.process, 'relay'),
       AdminPages.of(exit.process, 'exit'),
       AdminPages.of(client.process, 'client'),
@@ -307,7 +311,7 @@ describe('Prometheus', () => {
         seen = Number(found[0]?.value[1] ?? 0);
         return seen;
       })
-      .toBe(3);
+      .toBe(4);
     const empty: string[] = [];
     for (const expression of dashboardExpressions)
       if ((await prometheus.query(expression)).length === 0) empty.push(expression);
