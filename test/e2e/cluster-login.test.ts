@@ -7,12 +7,14 @@ import { newEntry } from '../../src/app/invites.ts';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { type Authority, makeAuthority } from '../support/programs/authority.ts';
 import { type NatsServer, startNats } from '../support/programs/nats.ts';
+import { makeAccounts } from '../support/programs/nats-accounts.ts';
 import { wstun } from '../support/programs/wstun-process.ts';
 import { startRelay } from '../support/programs/wstun-stack.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
 
 const LIMIT = { timeout: 120_000 };
+const EXPIRES_S = 6;
 /** docs/scaling.md lists them. */
 const SUBJECTS = ['wstun.>', '$KV.>', '$JS.API.>', '$JS.FC.>', '_INBOX.>'];
 
@@ -80,6 +82,38 @@ describe('NATS with TLS and logins', () => {
         expect(stderr).not.toMatch(/pass( |%20)word|wrong/);
         process.signal('SIGTERM');
         await process.exited;
+      }
+    },
+  );
+
+  it(
+    'a relay logs in with credentials as nsc makes them, and with new ones from the same file when they have expired',
+    LIMIT,
+    async () => {
+      const accounts = makeAccounts();
+      const [config, creds] = [join(await tempDir(), 'nats.conf'), join(await tempDir(), 'relay.creds')];
+      await writeFile(config, accounts.config, { mode: 0o600 });
+      const [server] = await startNats(1, { args: ['-c', config] });
+      await writeFile(creds, accounts.credsOf(SUBJECTS, EXPIRES_S), { mode: 0o600 });
+      const place = ['--cluster', server?.url ?? '', '--cluster-creds', creds];
+      const relay = await startRelay({ args: [...place, '--url', 'ws://127.0.0.1:1', '-v', '--workers', '1'] });
+      const { process } = relay;
+      const add = await wstun(['access', 'add', 'alice', '--state', relay.state, ...place]);
+      expect(add).toMatchObject({ code: 0 });
+      await until(() => process.stderr.includes('"entries":1'));
+      await until(() => process.stderr.includes('WSTUN-E281'), 20_000);
+      await writeFile(creds, accounts.credsOf(SUBJECTS), { mode: 0o600 });
+      await until(() => process.stderr.split('connected to the cluster').length > 2, 20_000);
+      expect((await wstun(['access', 'list', ...place])).stdout).toContain('alice');
+
+      const seeds: string[] = [];
+      const broken = [accounts.credsOf(SUBJECTS).replace('SEED-----\nSU', 'SEED-----\nSX'), 'no credentials\n'];
+      for (const text of [accounts.credsOf(SUBJECTS, -60), ...broken, accounts.credsOf(['_INBOX.>'])]) {
+        await writeFile(creds, text, { mode: 0o600 });
+        seeds.push(text.split('\n').find((line) => /^S[UX]/.test(line)) ?? 'no seed');
+        const { code, stderr } = await wstun(['access', 'list', ...place]);
+        expect([code === 0, stderr]).toEqual([false, expect.stringContaining('WSTUN-E281')]);
+        for (const seed of seeds) expect(stderr + process.stderr).not.toContain(seed);
       }
     },
   );
