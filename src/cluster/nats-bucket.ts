@@ -164,16 +164,17 @@ export class NatsBucket implements Bucket {
         return this.beginWatch();
       } catch (error) {
         if (this.connection !== connection) return;
-        this.options.onFault('open', this.faultOf(error));
+        this.options.onFault('open', this.faultOf(error, true));
         await sleep(this.clock, RETRY_MS);
       }
     }
   }
 
-  private faultOf(error: unknown): WstunError {
+  /** A bucket that was there is away with the majority of its servers, which looks like no JetStream. */
+  private faultOf(error: unknown, isOpening = false): WstunError {
     // Of questions, the library hands it on as another error.
     const isRefused = /Permissions Violation/i.test(textOf(error));
-    const isMissing = error instanceof Error && error.name === 'JetStreamNotEnabled';
+    const isMissing = isOpening && error instanceof Error && error.name === 'JetStreamNotEnabled';
     const fault = isRefused ? 'cluster-refused' : isMissing ? 'cluster-no-jetstream' : 'cluster-away';
     return new WstunError(fault, `the bucket ${this.name}: ${textOf(error)}`, { cause: error });
   }
