@@ -72,6 +72,8 @@ export interface NatsOptions {
   /** Beside those that each has. */
   readonly args?: readonly string[];
   readonly jetstream?: boolean;
+  /** Is handed the directory of each server's store, which is not there yet. */
+  readonly prepareStore?: ((path: string, at: number) => Promise<void>) | undefined;
 }
 
 /** One, or as many as are to be a cluster; resolves when JetStream answers. */
@@ -86,14 +88,19 @@ export async function startNats(count = 1, options: NatsOptions = {}): Promise<N
   }
 }
 
-async function startOnce(count: number, { args = [], jetstream = true }: NatsOptions): Promise<NatsServer[]> {
+async function startOnce(
+  count: number,
+  { args = [], jetstream = true, prepareStore }: NatsOptions,
+): Promise<NatsServer[]> {
   const ports: Ports[] = [];
   for (let at = 0; at < count; at++)
     ports.push({ client: await freePort(), monitor: await freePort(), route: await freePort() });
   const routes = ports.map(({ route }) => `nats://127.0.0.1:${route}`).join(',');
   const servers: NatsServer[] = [];
   for (const [at, { client, monitor, route }] of ports.entries()) {
-    const store = jetstream ? ['-js', '-sd', join(await tempDir(), 'store')] : [];
+    const path = join(await tempDir(), 'store');
+    await prepareStore?.(path, at);
+    const store = jetstream ? ['-js', '-sd', path] : [];
     const cluster =
       count === 1 ? [] : ['--cluster_name', 'test', '--cluster', `nats://127.0.0.1:${route}`, '--routes', routes];
     const own = ['-n', `n${at}`, '-a', '127.0.0.1', '-p', String(client), '-m', String(monitor)];
@@ -104,8 +111,8 @@ async function startOnce(count: number, { args = [], jetstream = true }: NatsOpt
   return servers;
 }
 
-/** Until JetStream of a cluster has a leader. */
-export async function leaderOf(servers: readonly NatsServer[]): Promise<void> {
+/** The name of the leader of JetStream, once the cluster has one. */
+export async function leaderOf(servers: readonly NatsServer[]): Promise<string> {
   const deadline = Date.now() + READY_MS;
   for (;;) {
     for (const server of servers) {
@@ -114,7 +121,7 @@ export async function leaderOf(servers: readonly NatsServer[]): Promise<void> {
         readonly leader?: string;
         readonly cluster_size?: number;
       };
-      if (leader !== undefined && leader !== '' && size === servers.length) return;
+      if (leader !== undefined && leader !== '' && size === servers.length) return leader;
     }
     if (Date.now() > deadline) throw new Error('JetStream has no leader');
     await new Promise((resolve) => setTimeout(resolve, 50));

@@ -17,6 +17,12 @@ export interface ClusterOptions {
   readonly relays?: number;
   readonly servers?: number;
   readonly args?: readonly string[];
+  /** Is handed each relay's state directory, which is not there yet. */
+  readonly prepareState?: (path: string, at: number) => Promise<void>;
+  /** Of NATS servers. */
+  readonly prepareStore?: (path: string, at: number) => Promise<void>;
+  /** For `--cluster` of a relay. Default: the URLs of all servers. */
+  readonly urlsFor?: (at: number, servers: readonly NatsServer[]) => Promise<string>;
 }
 
 export class WstunCluster {
@@ -28,24 +34,29 @@ export class WstunCluster {
     private readonly states: readonly string[],
     private readonly ports: readonly number[],
     private readonly args: readonly string[],
+    private readonly urls: readonly string[],
   ) {}
 
   /** All have the keys of the first one. */
-  static async start({ relays = 2, servers = 1, args = ['--no-exit'] }: ClusterOptions = {}): Promise<WstunCluster> {
-    const nats = await startNats(servers);
+  static async start(options: ClusterOptions = {}): Promise<WstunCluster> {
+    const { relays = 2, servers = 1, args = ['--no-exit'], prepareState, prepareStore, urlsFor } = options;
+    const nats = await startNats(servers, { prepareStore });
+    const urls: string[] = [];
     const states: string[] = [];
     const ports: number[] = [];
     for (let at = 0; at < relays; at++) {
       const state = join(await tempDir(), 'state');
-      await mkdir(state, { mode: 0o700 });
+      if (prepareState === undefined) await mkdir(state, { mode: 0o700 });
+      else await prepareState(state, at);
       if (at === 0) await loadOrCreateIdentity(await openStateDir(state));
       else await copyFile(join(states[0] ?? '', 'identity.key'), join(state, 'identity.key'));
       states.push(state);
       ports.push(await freePort());
+      urls.push((await urlsFor?.(at, nats)) ?? urlsOf(nats));
     }
     const access = await openClusterAccess({ servers: [urlsOf(nats)] });
     atEnd(() => access.close());
-    const cluster = new WstunCluster(nats, access, states, ports, args);
+    const cluster = new WstunCluster(nats, access, states, ports, args, urls);
     for (let at = 0; at < relays; at++) await cluster.startRelay(at);
     return cluster;
   }
@@ -54,7 +65,7 @@ export class WstunCluster {
   async startRelay(at: number): Promise<RunningRelay> {
     const [port = 0, state = ''] = [this.ports[at], this.states[at]];
     const own = ['--url', this.urlOf(at), '--cluster-url', this.urlOf(at), '--admin', '127.0.0.1:0'];
-    const args = [...this.args, ...own, '--cluster', urlsOf(this.servers), '-v'];
+    const args = [...this.args, ...own, '--cluster', this.urls[at] ?? '', '-v'];
     const relay = await startRelay({ port, state, args });
     this.relays[at] = relay;
     return relay;
