@@ -112,7 +112,7 @@ export const METRICS = {
     roles: ['relay'],
     together: 'min',
   }),
-  wstun_cluster_relays: gauge('Relays of the cluster, with this one: those heard within 16 s, or before NATS was away.', {
+  wstun_cluster_relays: gauge('Relays of the cluster, with this one: heard within 16 s, or before NATS was away.', {
     roles: ['relay'],
     together: 'max',
   }),
