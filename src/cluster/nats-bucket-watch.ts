@@ -17,7 +17,7 @@ const SILENT_MS = 2.5 * HEARTBEAT_MS;
 /** After that a consumer that nobody listens to is removed. */
 const FORGET_MS = 30_000;
 const RETRY_MS = 500;
-/** How often the servers' leader is asked what is the last change. One that has not come by the next time is missing. */
+/** How often the servers' leader is asked for the last change. One that has not come by the next time is missing. */
 const CHECK_MS = 5_000;
 
 export interface WatchParts {
