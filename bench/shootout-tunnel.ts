@@ -13,6 +13,8 @@ export interface Contestant {
   readonly name: string;
   /** What wstun runs on; undefined for another program, and for no tunnel. */
   readonly node: Node | undefined;
+  /** Another program. */
+  readonly isPeer: boolean;
   readonly target: number;
   readonly most: number;
   /** For the client with that number and those after it, as many as `room`: the port of a proxy, 0 for none. */
@@ -24,7 +26,7 @@ export async function startContestant({ wstun }: Settings, node: Node, target: n
   const relay = await startRelayFor({ name: 'wstun', target, options: { program: node.program } }, wstun);
   const proxies: number[] = [];
   return {
-    ...{ name: `wstun${node.suffix}`, node, target, most: MOST_CLIENTS, stop: relay.stop },
+    ...{ name: `wstun${node.suffix}`, node, isPeer: false, target, most: MOST_CLIENTS, stop: relay.stop },
     wayFor: async (client) => {
       const number = Math.floor(client / STREAMS_OF_CLIENT);
       while (proxies.length <= number) proxies.push(await relay.addClient());
