@@ -96,7 +96,8 @@ export class OwnUrls implements Audiences {
 
 /** It was an own URL before, or is that of another relay on this directory. */
 function lostText(url: string): string {
-  return `${url} is in ${OWN_URLS_FILE}, but --url says that it is another relay's: if clients reach this relay by it, too, give --own-url ${url}`;
+  const clash = `${url} is in ${OWN_URLS_FILE}, but --url says that it is another relay's`;
+  return `${clash}: if clients reach this relay by it, too, give --own-url ${url}`;
 }
 
 /**

@@ -120,7 +120,7 @@ async function examineIdle(options: StreamChecksOptions, idleMs: number): Promis
   const found = await steps.run(step, (signal) => session.idle(idleMs, signal)).catch(toError);
   const ms = clock.now() - since;
   if (!(found instanceof WstunError) && found.lostAfterMs === undefined) {
-    const detail = `the link has lasted ${Math.round(idleMs / 1000)} s with nothing but wstun’s pings, one each 15 s`;
+    const detail = `the link has lasted ${Math.round(idleMs / 1000)} s with nothing but wstun’s pings, one each 14 s`;
     add({ name: 'idle', state: 'ok', ms, place: '', detail });
     return undefined;
   }

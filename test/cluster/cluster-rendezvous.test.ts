@@ -84,7 +84,7 @@ describe('rendezvous in a cluster', () => {
     expect(await during(here.rendezvous.call('silent', TOKEN))).toBe('unreachable');
   });
 
-  it('a relay that hangs, or was cut off, and still subscribes for an exit costs a call to another one no time', async () => {
+  it('a relay that hangs, and still subscribes for an exit, does not delay a call to another one', async () => {
     const { clock, relay } = world();
     const [here, hung, there] = [relay('aaaaaaaa'), relay('bbbbbbbb'), relay('cccccccc', () => 'called')];
     hung.bus.subscribe('wstun.exit.home', () => {});
@@ -173,7 +173,7 @@ describe('relays of a cluster', () => {
 });
 
 describe('relays of a cluster that is away', () => {
-  it('a relay counts those that were there when NATS was lost, however long it is away, and forgets who does not come back', async () => {
+  it('while NATS is away, the relays that were there count; those that do not come back are forgotten', async () => {
     const { clock, relay } = world();
     const [one, two, three] = [relay('aaaaaaaa'), relay('bbbbbbbb'), relay('cccccccc')];
     await clock.advance(1);

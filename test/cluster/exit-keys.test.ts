@@ -65,7 +65,7 @@ describe('keys of exits in a cluster', () => {
     expect(two.known.get('home')).toEqual(keys);
   });
 
-  it('what the servers do not take, as they elect a leader, is written soon after, and nothing once it is closed', async () => {
+  it('keys that the servers refuse during an election are written soon after, and none once it is closed', async () => {
     const { clock, relay } = world();
     const [one, two] = [relay(), relay()];
     await clock.advance(1);

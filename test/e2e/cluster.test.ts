@@ -223,7 +223,7 @@ describe('tickets at relays of a cluster', () => {
   );
 
   it(
-    'while NATS is away, a relay opens tickets for its own URL, and none that others would open; nor later those used before',
+    'while NATS is away, a relay opens only tickets for its own URL; those used before stay used when it is back',
     LIMIT,
     async () => {
       const { cluster, portOf, ticket } = await setUp();

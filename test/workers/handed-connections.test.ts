@@ -86,7 +86,7 @@ it('connections that a process has not taken when it dies are closed', async () 
   await once(late.far.resume(), 'close');
 });
 
-it('a process that reads nothing of what it is sent is noticed after 30 s, and one that reads late is not', async () => {
+it('a process that reads nothing of what it is sent is noticed after 30 s, one that reads late is not', async () => {
   const clock = new VirtualClock();
   const child = await startChild();
   const { near, far } = await openConnection();
