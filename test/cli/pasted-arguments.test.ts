@@ -1,19 +1,7 @@
 import { expect, it } from 'vitest';
 import { understandPaste } from '../../src/cli/pasted-arguments.ts';
 import { withoutSecrets } from '../../src/cli/secret-arguments.ts';
-import { encodeInvite } from '../../src/crypto/invite.ts';
-import { createIdentity } from '../../src/crypto/keys.ts';
-
-function newInvite(): string {
-  return encodeInvite({
-    relayUrls: ['wss://relay.example.org'],
-    relayGateKey: createIdentity().public.gate,
-    exitSessionKey: createIdentity().public.session,
-    exitName: undefined,
-    role: 'client',
-    peer: createIdentity(),
-  });
-}
+import { newInvite } from '../support/crypto/invites.ts';
 
 /** One in 40 has a piece that begins like an option. */
 function inviteWith(piece: RegExp): string {

@@ -1,17 +1,10 @@
 /** The prompt for an invite: whatever is pasted, in whatever pieces, and however it is mistyped. */
 import { describe, expect, it } from 'vitest';
 import { PastedInvite, type PromptStep } from '../../src/cli/pasted-invite.ts';
-import { decodeInvite, encodeInvite } from '../../src/crypto/invite.ts';
-import { createIdentity } from '../../src/crypto/keys.ts';
+import { decodeInvite } from '../../src/crypto/invite.ts';
+import { newInvite } from '../support/crypto/invites.ts';
 
-const INVITE = encodeInvite({
-  relayUrls: ['wss://relay.example.org'],
-  relayGateKey: createIdentity().public.gate,
-  exitSessionKey: createIdentity().public.session,
-  exitName: undefined,
-  role: 'client',
-  peer: createIdentity(),
-});
+const INVITE = newInvite();
 
 /** Each piece arrives alone; nothing comes for a moment after the last. */
 function paste(pieces: readonly string[], prompt = newPrompt()): PromptStep {

@@ -5,17 +5,16 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, it } from 'vitest';
 import { decodeInvite, encodeInvite } from '../../src/crypto/invite.ts';
 import { echo, tcpServer } from '../support/net/tcp.ts';
-import { exchange } from '../support/payload.ts';
+import { temporaryPaths } from '../support/programs/nginx.ts';
 import { freePort, startServer } from '../support/programs/programs.ts';
 import { WstunCluster } from '../support/programs/wstun-cluster.ts';
-import { type RunningClient, startClient } from '../support/programs/wstun-stack.ts';
-import { connectThrough } from '../support/proxy/through-proxy.ts';
+import { startClient } from '../support/programs/wstun-stack.ts';
+import { carry } from '../support/proxy/carry.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const MIB = 1024 * 1024;
 const LIMIT = { timeout: 240_000 };
 const CLIENTS = 4;
 
@@ -46,8 +45,7 @@ pid ${dir}/pid;
 events { worker_connections 1024; }
 http {
   access_log off;
-  client_body_temp_path ${dir}/body;
-  proxy_temp_path ${dir}/proxy;
+  ${temporaryPaths(dir)}
   map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
   upstream relays { ${blockWith('hash $remote_addr consistent;')} ${servers} }
   server {
@@ -64,12 +62,6 @@ http {
     }
   }
 }`;
-}
-
-async function carry({ port }: RunningClient, target: number): Promise<void> {
-  const socket = await connectThrough('SOCKS5', port, target);
-  const { sent, received } = await exchange(socket, MIB, 1);
-  expect(received).toEqual({ bytes: MIB, hash: sent });
 }
 
 describe('relays of a cluster behind one URL', () => {

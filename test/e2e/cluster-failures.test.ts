@@ -3,20 +3,18 @@
  * them away for a minute, and five minutes of kills: WSTUN_LONG=1 npx vitest run test/e2e/cluster-failures.test.ts
  * @module-tag waits
  */
+import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { echo, tcpServer } from '../support/net/tcp.ts';
-import { exchange } from '../support/payload.ts';
 import { leaderOf } from '../support/programs/nats.ts';
 import { WstunCluster } from '../support/programs/wstun-cluster.ts';
-import { wstun } from '../support/programs/wstun-process.ts';
 import { invite, type RunningClient, spawnClient, startClient, startExit } from '../support/programs/wstun-stack.ts';
-import { connectThrough } from '../support/proxy/through-proxy.ts';
+import { carry } from '../support/proxy/carry.ts';
 import { until } from '../support/until.ts';
 
-const MIB = 1024 * 1024;
 const LIMIT = { timeout: 900_000 };
 const IS_LONG = process.env.WSTUN_LONG !== undefined;
-const AWAY_MS = IS_LONG ? 60_000 : 18_000;
+const AWAY_S = IS_LONG ? 60 : 18;
 const CHAOS_MS = IS_LONG ? 300_000 : 20_000;
 const EVERY_MS = 5_000;
 /** Of each of four clients. */
@@ -36,12 +34,6 @@ async function setUp() {
     return secret;
   };
   return { target, cluster, exit, secretOf };
-}
-
-async function carry({ port }: RunningClient, target: number, bytes = MIB): Promise<void> {
-  const socket = await connectThrough('SOCKS5', port, target);
-  const { sent, received } = await exchange(socket, bytes, 1);
-  expect(received).toEqual({ bytes, hash: sent });
 }
 
 /** One transfer after the other until `stop`; none may fail. */
@@ -64,16 +56,6 @@ function carryOn(client: RunningClient, target: number): { stop(): Promise<numbe
 
 function lossesOf({ process }: RunningClient): readonly string[] {
   return process.events.map(({ event }) => event).filter((event) => event === 'session-lost' || event === 'lost');
-}
-
-async function readyOf({ relays }: WstunCluster, at: number): Promise<string> {
-  const answer = await fetch(`http://${relays[at]?.admin}/readyz`);
-  return `${answer.status} ${(await answer.text()).trim()}`;
-}
-
-async function clusterStatus({ relays }: WstunCluster, at: number) {
-  const { stdout } = await wstun(['status', '--json', '--state', relays[at]?.state ?? '']);
-  return JSON.parse(stdout).cluster as { connectedSince?: number; awaySince?: number; fault?: { code: string } };
 }
 
 describe('a cluster whose NATS servers fail', () => {
@@ -111,23 +93,22 @@ describe('a cluster whose NATS servers fail', () => {
       const session = await startClient(there);
       const transfers = carryOn(session, target);
       for (const server of cluster.servers) await server.kill();
-      const away = performance.now();
       await until(() =>
         cluster.relays.every(({ process }) => process.stderr.includes('the connection to the cluster was lost')),
       );
-      expect(await clusterStatus(cluster, 1)).toMatchObject({
+      expect(await cluster.status(1)).toMatchObject({
         awaySince: expect.any(Number),
         fault: { code: 'WSTUN-E280' },
       });
 
-      expect(await readyOf(cluster, 1)).toMatch(/^200 ready, but the cluster has been away for \d+ s \(WSTUN-E280\)$/);
+      expect(await cluster.readiness(1)).toMatch(/^200 ready, but the cluster has been away for \d+ s \(WSTUN-E280\)$/);
       await carry(await startClient(here), target);
       const waiting = spawnClient(there);
       expect(await waiting.event('retrying')).toMatchObject({ code: 'WSTUN-E212' });
       const removal = cluster.access.list.remove('home').catch((error: unknown) => error);
       expect(await removal).toMatchObject({ fault: 'cluster-away' });
 
-      await new Promise((resolve) => setTimeout(resolve, Math.max(0, away + AWAY_MS - performance.now())));
+      await expect.poll(() => cluster.secondsAway(1), { timeout: 2 * AWAY_S * 1000 }).toBeGreaterThanOrEqual(AWAY_S);
       expect(lossesOf(session)).toEqual([]);
       // The exit and its clients come back to a relay that has never been connected since it was started.
       const before = await startClient(here);
@@ -135,8 +116,8 @@ describe('a cluster whose NATS servers fail', () => {
       await cluster.startRelay(0);
       await before.process.event('resumed', 30_000);
       await carry(before, target);
-      expect(await clusterStatus(cluster, 0)).toMatchObject({ awaySince: expect.any(Number) });
-      expect(await readyOf(cluster, 0)).toMatch(/^200 ready, but/);
+      expect(await cluster.status(0)).toMatchObject({ awaySince: expect.any(Number) });
+      expect(await cluster.readiness(0)).toMatch(/^200 ready, but/);
 
       for (const server of cluster.servers) await server.start();
       await leaderOf(cluster.servers);
@@ -146,11 +127,11 @@ describe('a cluster whose NATS servers fail', () => {
       await cluster.access.list.remove('home');
       expect(await before.process.event('retrying', 20_000)).toMatchObject({ code: expect.any(String) });
       await expect
-        .poll(() => clusterStatus(cluster, 0), { timeout: 20_000 })
+        .poll(() => cluster.status(0), { timeout: 20_000 })
         .toMatchObject({
           connectedSince: expect.any(Number),
         });
-      expect(await readyOf(cluster, 0)).toBe('200 ready');
+      expect(await cluster.readiness(0)).toBe('200 ready');
     },
   );
 
@@ -174,7 +155,7 @@ describe('a cluster whose NATS servers fail', () => {
         await Promise.all([relay.process.kill(), server?.kill()]);
         await cluster.startRelay(round % 3);
         await server?.start();
-        await new Promise((resolve) => setTimeout(resolve, Math.max(0, next - performance.now())));
+        await setTimeout(Math.max(0, next - performance.now()));
       }
       const counts = await Promise.all(transfers.map((each) => each.stop()));
       if (process.env.FIGURES !== undefined) process.stdout.write(`transfers of 1 MiB each way: ${counts}\n`);

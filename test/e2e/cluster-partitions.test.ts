@@ -9,38 +9,20 @@ import { newEntry } from '../../src/app/invites.ts';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { type ChaosProxy, startChaosProxy } from '../support/net/chaos-proxy.ts';
 import { echo, tcpServer } from '../support/net/tcp.ts';
-import { exchange } from '../support/payload.ts';
 import { leaderOf, type NatsServer } from '../support/programs/nats.ts';
-import { canMount, mountSmallDisk, type SmallDisk } from '../support/programs/small-disk.ts';
+import { mountSmallDisk, type SmallDisk } from '../support/programs/small-disk.ts';
 import { WstunCluster } from '../support/programs/wstun-cluster.ts';
-import { wstun } from '../support/programs/wstun-process.ts';
-import { invite, type RunningClient, spawnClient, startClient, startExit } from '../support/programs/wstun-stack.ts';
+import { invite, spawnClient, startClient, startExit } from '../support/programs/wstun-stack.ts';
+import { carry } from '../support/proxy/carry.ts';
 import { connectThrough, endOf } from '../support/proxy/through-proxy.ts';
 import { until } from '../support/until.ts';
 
-const MIB = 1024 * 1024;
 const LIMIT = { timeout: 240_000 };
 /** After 9 s a server that answers nothing counts as lost. */
 const NOTICED = { timeout: 15_000 };
 const BACK = { timeout: 30_000 };
 /** More than the last block of a file has room for. */
 const LONG = { allow: Array.from({ length: 250 }, (_, at) => `10.${at >> 8}.${at & 255}.0/24`) };
-
-async function carry({ port }: RunningClient, target: number): Promise<void> {
-  const socket = await connectThrough('SOCKS5', port, target);
-  const { sent, received } = await exchange(socket, MIB, 1);
-  expect(received).toEqual({ bytes: MIB, hash: sent });
-}
-
-async function readyOf(cluster: WstunCluster, at: number): Promise<string> {
-  const answer = await fetch(`http://${cluster.relay(at).admin}/readyz`);
-  return `${answer.status} ${(await answer.text()).trim()}`;
-}
-
-async function statusOf(cluster: WstunCluster, at: number) {
-  const { stdout } = await wstun(['status', '--json', '--state', cluster.relay(at).state]);
-  return JSON.parse(stdout).cluster as { connectedSince?: number; awaySince?: number; relays: number };
-}
 
 /** A client whose exit is at relay 0, by the invite of relay `at`. */
 async function clientSecret(cluster: WstunCluster, at: number, exitAt = [0]): Promise<string> {
@@ -72,19 +54,19 @@ describe('a relay that is cut off from NATS', () => {
       const socket = await connectThrough('SOCKS5', client.port, target);
       const end = endOf(socket);
       proxy?.hold();
-      await expect.poll(() => statusOf(cluster, 1), NOTICED).toMatchObject({ awaySince: expect.any(Number) });
-      expect(await readyOf(cluster, 1)).toMatch(/^200 ready, but the cluster has been away for \d+ s/);
+      await expect.poll(() => cluster.status(1), NOTICED).toMatchObject({ awaySince: expect.any(Number) });
+      expect(await cluster.readiness(1)).toMatch(/^200 ready, but the cluster has been away for \d+ s/);
       // Longer than a relay that is heard may be silent.
-      await new Promise((resolve) => setTimeout(resolve, 17_000));
-      expect(await statusOf(cluster, 1)).toMatchObject({ relays: 2 });
+      await expect.poll(() => cluster.secondsAway(1), BACK).toBeGreaterThan(16);
+      expect(await cluster.status(1)).toMatchObject({ relays: 2 });
       await cluster.access.list.remove('alice');
       await carry(client, target);
       await startClient(secrets[1] ?? '');
       proxy?.release();
       expect(await end).toBe('reset');
       expect(await client.process.event('session-lost', 30_000)).toMatchObject({ code: 'WSTUN-E207' });
-      await expect.poll(() => readyOf(cluster, 1), BACK).toBe('200 ready');
-      expect(await statusOf(cluster, 0)).toMatchObject({ relays: 2 });
+      await expect.poll(() => cluster.readiness(1), BACK).toBe('200 ready');
+      expect(await cluster.status(0)).toMatchObject({ relays: 2 });
     },
   );
 
@@ -124,10 +106,10 @@ describe('NATS without a majority of its servers', () => {
       });
       await carry(client, target);
       await carry(await startClient(secret), target);
-      for (const at of [0, 1]) await expect.poll(() => readyOf(cluster, at), BACK).toMatch(/^200 ready, but /);
+      for (const at of [0, 1]) await expect.poll(() => cluster.readiness(at), BACK).toMatch(/^200 ready, but /);
       for (const server of others) await server.start();
       await leaderOf(cluster.servers);
-      for (const at of [0, 1]) await expect.poll(() => readyOf(cluster, at), BACK).toBe('200 ready');
+      for (const at of [0, 1]) await expect.poll(() => cluster.readiness(at), BACK).toBe('200 ready');
       await cluster.invite('late');
     },
   );
@@ -139,7 +121,7 @@ function isAt(stderr: string, server: NatsServer | undefined): boolean {
   return found.at(-1)?.[1] === String(server?.ports.client);
 }
 
-describe.skipIf(!canMount)('full disks of a cluster', () => {
+describe('full disks of a cluster', () => {
   it(
     'a relay whose disk is full serves, follows the list, and can be started; with room it keeps the list again',
     LIMIT,
@@ -190,7 +172,7 @@ describe.skipIf(!canMount)('full disks of a cluster', () => {
     await cluster.servers[full]?.start();
     await leaderOf(cluster.servers);
     for (const { process } of cluster.relays) await until(() => process.stderr.includes('"entries":2'), 20_000);
-    for (const at of [0, 1]) await expect.poll(() => readyOf(cluster, at), BACK).toBe('200 ready');
+    for (const at of [0, 1]) await expect.poll(() => cluster.readiness(at), BACK).toBe('200 ready');
   });
 
   it(
@@ -208,13 +190,13 @@ describe.skipIf(!canMount)('full disks of a cluster', () => {
       expect(await cluster.invite('late', LONG).catch((error: unknown) => error)).toMatchObject({
         fault: 'cluster-away',
       });
-      for (const at of [0, 1]) await expect.poll(() => readyOf(cluster, at), BACK).toMatch(/^200 ready, but /);
+      for (const at of [0, 1]) await expect.poll(() => cluster.readiness(at), BACK).toMatch(/^200 ready, but /);
       await carry(client, target);
       await carry(await startClient(secret), target);
       await disks[0]?.empty();
       await cluster.servers[0]?.kill();
       await cluster.servers[0]?.start();
-      for (const at of [0, 1]) await expect.poll(() => readyOf(cluster, at), BACK).toBe('200 ready');
+      for (const at of [0, 1]) await expect.poll(() => cluster.readiness(at), BACK).toBe('200 ready');
       await cluster.invite('later');
     },
   );

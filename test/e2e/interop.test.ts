@@ -213,10 +213,10 @@ describe('services of a named exit in Python', () => {
 
   it('`wstun client` goes on with an association while a Python exit aborts its links again and again', async () => {
     const exit = await pythonExit('exit_serving.py', 15);
-    const { answered, wrong } = await echoedDatagrams(exit, 400);
-    expect(wrong).toBe(0);
     // What is on its way when a link is aborted is lost, and more of it on a busy machine.
-    expect(answered).toBeGreaterThan(50);
+    const { answered, wrong } = await echoedDatagrams(exit, 1_000);
+    expect(wrong).toBe(0);
+    expect(answered).toBeGreaterThan(200);
     expect(exit.process.events.filter(({ event }) => event === 'aborted').length).toBeGreaterThan(1);
   });
 

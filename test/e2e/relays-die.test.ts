@@ -10,11 +10,12 @@ import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
 import { runWell, spawnBound } from '../support/programs/programs.ts';
 import { type SeveralRelays, startSeveralRelays } from '../support/programs/several-relays.ts';
+import { mountSmallDisk, type SmallDisk } from '../support/programs/small-disk.ts';
 import { startSshd } from '../support/programs/sshd.ts';
 import { wstunPath } from '../support/programs/wstun-program.ts';
 import { invite, type RunningClient, startClient, startExit } from '../support/programs/wstun-stack.ts';
 import { connectThrough } from '../support/proxy/through-proxy.ts';
-import { type SmallDisk, smallDisk } from '../support/small-disk.ts';
+import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
 
 const IS_LONG = process.env.WSTUN_LONG !== undefined;
@@ -140,7 +141,7 @@ const KINDS = {
     await relays[number]?.process.kill();
     await restart(number);
     await setTimeout(HARMED_MS);
-    await disks[number]?.free();
+    await disks[number]?.empty();
   },
 } as const;
 
@@ -151,8 +152,8 @@ describe('three relays with the same keys', () => {
     async (kind) => {
       const sshd = await startSshd();
       const target = await tcpServer(echo);
-      const disks = await Promise.all(Array.from({ length: RELAYS }, smallDisk));
-      const dirs = disks.map(({ dir }) => join(dir, 'state'));
+      const dirs = await Promise.all(Array.from({ length: RELAYS }, async () => join(await tempDir(), 'state')));
+      const disks = await Promise.all(dirs.map((dir) => mountSmallDisk(dir, 1)));
       const relays = await startSeveralRelays(RELAYS, ['home', 'office'], ['--no-exit'], dirs);
       const secrets: string[] = [];
       for (const registration of relays.registrations.values()) {

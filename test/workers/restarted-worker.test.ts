@@ -1,18 +1,13 @@
 /** What the gate of a worker that starts beside others knows of exits that are registered at these. */
-import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { AccessControl } from '../../src/app/access-control.ts';
-import { RelayRouter } from '../../src/app/relay-routing.ts';
-import { createIdentity, type Identity } from '../../src/crypto/keys.ts';
-import { ReplayGuard } from '../../src/crypto/replay-guard.ts';
+import { createIdentity } from '../../src/crypto/keys.ts';
 import { TicketSealer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
-import { RendezvousCounts } from '../../src/relay/rendezvous-counts.ts';
-import { loadKnownExits } from '../../src/state/known-exits.ts';
-import { openStateDir } from '../../src/state/state-dir.ts';
 import { Hub } from '../../src/workers/hub.ts';
 import type { Envelope } from '../../src/workers/messages.ts';
 import { WorkerNode } from '../../src/workers/worker-node.ts';
+import { newRouter } from '../support/app/router.ts';
 import { atEnd } from '../support/scope.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
@@ -41,7 +36,7 @@ async function setUp(exits: readonly string[]) {
   one.announce('home');
   await until(() => two.isElsewhere('home'));
   const access = new AccessControl();
-  const router = await routerOf(relay, access, two);
+  const router = await newRouter({ keys: { identity: relay, retired: [] }, access, rendezvous: two });
   const admit = (names: readonly string[]) => {
     const entry = { role: 'exit', key: createIdentity().public, allow: [] } as const;
     const entries = names.map((name) => ({ ...entry, name, rules: [], listenRules: [] }));
@@ -51,25 +46,6 @@ async function setUp(exits: readonly string[]) {
   router.restoreExits();
   const sealer = new TicketSealer(alice, relay.public.gate);
   return { admit, open: () => router.open(sealer.seal(CLIENT, Date.now()), Date.now(), {}) };
-}
-
-async function routerOf(identity: Identity, access: AccessControl, rendezvous: WorkerNode): Promise<RelayRouter> {
-  const state = await openStateDir(join(await tempDir(), 'state'));
-  const router = new RelayRouter({
-    keys: { identity, retired: [] },
-    ...{ access, rendezvous, logger: silentLogger },
-    known: await loadKnownExits(state, silentLogger),
-    instance: '0f'.repeat(16),
-    replays: new ReplayGuard(),
-    audiences: { has: () => true },
-    sessions: undefined,
-    isOverloaded: () => false,
-    linksFree: () => 1,
-    linksKept: () => 0,
-    counts: new RendezvousCounts(),
-  });
-  atEnd(() => router.close(0));
-  return router;
 }
 
 it('a worker that starts admits the clients of an exit that is at another worker', async () => {

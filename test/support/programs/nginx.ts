@@ -198,7 +198,8 @@ http {
 `;
 }
 
-function temporaryPaths(dir: string): string {
+/** Directives: what nginx writes for a moment goes to this directory. */
+export function temporaryPaths(dir: string): string {
   const kinds = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return kinds.map((kind) => `${kind}_temp_path ${dir}/${kind};`).join('\n  ');
 }

@@ -11,6 +11,7 @@ import { tempDir } from '../temp-dir.ts';
 import { until } from '../until.ts';
 import { type NatsServer, startNats, urlsOf } from './nats.ts';
 import { freePort } from './programs.ts';
+import { wstun } from './wstun-process.ts';
 import { type InviteOptions, type RunningRelay, startRelay } from './wstun-stack.ts';
 
 export interface ClusterOptions {
@@ -23,6 +24,13 @@ export interface ClusterOptions {
   readonly prepareStore?: (path: string, at: number) => Promise<void>;
   /** For `--cluster` of a relay. Default: the URLs of all servers. */
   readonly urlsFor?: (at: number, servers: readonly NatsServer[]) => Promise<string>;
+}
+
+interface ClusterStatus {
+  readonly connectedSince?: number;
+  readonly awaySince?: number;
+  readonly relays: number;
+  readonly fault?: { readonly code: string };
 }
 
 export class WstunCluster {
@@ -81,6 +89,23 @@ export class WstunCluster {
     const relay = this.relays[at];
     if (relay === undefined) throw new RangeError(`there is no relay ${at}`);
     return relay;
+  }
+
+  /** What its /readyz answers. */
+  async readiness(at: number): Promise<string> {
+    const answer = await fetch(`http://${this.relay(at).admin}/readyz`);
+    return `${answer.status} ${(await answer.text()).trim()}`;
+  }
+
+  /** For how long its /readyz says that NATS has been away, s; NaN: it does not. */
+  async secondsAway(at: number): Promise<number> {
+    return Number(/away for (\d+) s/.exec(await this.readiness(at))?.[1]);
+  }
+
+  /** What `wstun status` says of the cluster. */
+  async status(at: number): Promise<ClusterStatus> {
+    const { stdout } = await wstun(['status', '--json', '--state', this.relay(at).state]);
+    return JSON.parse(stdout).cluster as ClusterStatus;
   }
 
   /** Of a new name, which all relays know when this resolves. @param at the relays that the invite leads to */
