@@ -11,14 +11,19 @@ import { BucketWatch } from './nats-bucket-watch.ts';
 import type { Library } from './nats-connection.ts';
 import type { JetStreamManager, KV, Kvm, NatsConnection } from './nats-library.ts';
 
-/** For one answer of JetStream. Servers that elect a new leader take up to two seconds, and then it is asked again. */
+/** For one answer of JetStream. */
 const ANSWER_MS = 2_000;
-/** For a bucket that is being opened, or while the connection is made: whoever asks waits for it so long. */
+/**
+ * Whoever asks waits so long for a bucket that is being opened while the connection is made, and while servers elect a
+ * leader, which mostly takes two seconds.
+ */
 const OPEN_MS = 4_000;
 /** After one that failed. */
 const RETRY_MS = 500;
 /** While there are fewer copies than there may be: a server was away when the bucket was made. */
 const SPREAD_MS = 15_000;
+/** Status of an answer of JetStream, as of HTTP. */
+const UNAVAILABLE = 503;
 /** Most copies of a bucket that are of use: two of three servers may be lost in turn. */
 const MAX_REPLICAS = 3;
 
@@ -120,16 +125,24 @@ export class NatsBucket implements Bucket {
 
   /** @throws WstunError cluster-away */
   private async ask<T>(question: (opened: Opened) => Promise<T>): Promise<T> {
-    const opened = this.opened ?? (await this.whenOpen());
-    try {
-      const answer = await question(opened);
-      if (this.isFaulty) this.noteFaulty(opened, undefined);
-      return answer;
-    } catch (error) {
-      const fault = this.faultOf(error);
-      this.noteFaulty(opened, fault);
-      throw fault;
+    const lastAt = this.clock.now() + OPEN_MS - RETRY_MS;
+    for (;;) {
+      const opened = this.opened ?? (await this.whenOpen());
+      try {
+        const answer = await question(opened);
+        if (this.isFaulty) this.noteFaulty(opened, undefined);
+        return answer;
+      } catch (error) {
+        if (!isElection(error) || this.clock.now() > lastAt) throw this.failed(opened, error);
+      }
+      await sleep(this.clock, RETRY_MS);
     }
+  }
+
+  private failed(opened: Opened, error: unknown): WstunError {
+    const fault = this.faultOf(error);
+    this.noteFaulty(opened, fault);
+    return fault;
   }
 
   /** What an earlier connection had says nothing of this one. */
@@ -247,6 +260,15 @@ export class NatsBucket implements Bucket {
       this.options.onFault('watch', error === undefined ? undefined : this.faultOf(error));
     this.watching = new BucketWatch(this.name, handler, { connection, ...opened, library, logger, clock, onFault });
   }
+}
+
+/**
+ * The servers have no leader just now, and say so: nothing was done. A question without an answer may have been, so it
+ * is not among them.
+ */
+function isElection(error: unknown): boolean {
+  const { status, name } = error as { readonly status?: number; readonly name?: string };
+  return status === UNAVAILABLE || name === 'JetStreamNotEnabled' || name === 'NoResponders';
 }
 
 function textOf(error: unknown): string {
