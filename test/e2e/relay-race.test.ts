@@ -53,10 +53,9 @@ describe('a client with several relays', () => {
     const secret = await invite(all.exit, 'alice', { allow: ['127.0.0.1'] });
     all.at(all.urls[0] ?? '').process.signal('SIGSTOP');
     const { process: client } = await startClient(secret);
-    // On a busy machine the dial may take so long that it is told.
-    const told = client.events.filter(({ event }) => event !== 'ready' && event !== 'trying');
-    expect(told).toMatchObject([{ event: 'relay', failed: [] }]);
-    expect(client.events.find(({ event }) => event === 'relay')).toMatchObject({ relay: all.urls[1] });
+    // The relay that runs may not know the new name yet: then the client tries again, and says so.
+    const told = client.events.filter(({ event }) => event === 'relay');
+    expect(told).toMatchObject([{ failed: [], relay: all.urls[1] }]);
   });
 });
 

@@ -1,13 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { FURTHER_FEATURE, type Peer } from '../../src/crypto/ticket.ts';
-import { silentLogger } from '../../src/observability/logger.ts';
-import { NamedExits, type NamedExitsOptions } from '../../src/relay/named-exits.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { NamedExitsOptions } from '../../src/relay/named-exits.ts';
 import {
-  announcements,
-  type ControlMessage,
-  decodeControl,
-  encodeControl,
   encodeNotice,
   INSTANCE_FEATURE,
   OCCUPIED_FEATURE,
@@ -15,9 +9,7 @@ import {
   TAKEN_FEATURE,
   WHEN_FREE_FEATURE,
 } from '../../src/transport/control-messages.ts';
-import type { MessageLink } from '../../src/transport/message-link.ts';
-import { LinkRecorder } from '../support/links/link-recorder.ts';
-import { memoryLinkPair } from '../support/links/memory-link.ts';
+import { BUSY, type Far, INSTANCE, namedExits } from '../support/links/named-exits.ts';
 import { VirtualClock } from '../support/time/virtual-clock.ts';
 
 let clock = new VirtualClock();
@@ -25,62 +17,12 @@ beforeEach(() => {
   clock = new VirtualClock();
 });
 
+const setUp = (limits?: NamedExitsOptions['limits'], options?: Partial<NamedExitsOptions>) =>
+  namedExits(clock, limits, options);
 const settle = (ms = 5) => clock.advance(ms);
 const NOTICE = Buffer.concat(encodeNotice('exit-absent'));
-const BUSY = Buffer.concat(encodeNotice('overloaded'));
-const INSTANCE = '0f'.repeat(16);
 const newKeys = (count: number): string[] => Array.from({ length: count }, newKey);
 const newKey = (): string => randomBytes(32).toString('base64url');
-
-/** The far end of a link that the gate admitted. */
-class Far extends LinkRecorder {
-  readonly link: MessageLink;
-
-  constructor(link: MessageLink) {
-    super(link);
-    this.link = link;
-  }
-
-  get control(): (ControlMessage | undefined)[] {
-    return this.messages.map((message) => decodeControl([message])).filter((message) => message?.type !== 'ping');
-  }
-
-  get tokens(): string[] {
-    return this.control.flatMap((message) => (message?.type === 'call' ? [message.token] : []));
-  }
-
-  say(message: ControlMessage): void {
-    this.link.send(encodeControl(message));
-  }
-
-  announce(keys: readonly string[]): void {
-    for (const message of announcements(keys)) this.say(message);
-  }
-}
-
-function setUp(limits: NamedExitsOptions['limits'] = {}, options: Partial<NamedExitsOptions> = {}) {
-  const known = new Set<string>();
-  const placeOf = (peer: Peer): string => `${peer.destination}: ${Buffer.from(peer.gateKey).toString('base64url')}`;
-  const tickets = {
-    add: vi.fn((peer: Peer): void => void known.add(placeOf(peer))),
-    remove: (peer: Peer): void => void known.delete(placeOf(peer)),
-  };
-  const rendezvous = new NamedExits({ tickets, logger: silentLogger, instance: INSTANCE, limits, clock, ...options });
-  const arrive = (role: 'client' | 'exit', peer: string, destination: string, features = 0, remote?: string): Far => {
-    const [near, far] = memoryLinkPair();
-    if (remote !== undefined) Object.defineProperty(near, 'remote', { value: remote });
-    rendezvous.serve(near, { role, peer, destination, features });
-    return new Far(far);
-  };
-  return {
-    rendezvous,
-    known,
-    add: tickets.add,
-    client: (exit: string, number = 1, features = 0) => arrive('client', `${exit}/${number}`, exit, features),
-    exit: (name: string, features = TAKEN_FEATURE, remote?: string) => arrive('exit', name, '', features, remote),
-    answer: (name: string, token: string) => arrive('exit', name, token),
-  };
-}
 
 it.each([
   ['93.184.216.34:4711', SEEN_FEATURE | TAKEN_FEATURE, [{ type: 'seen', address: '93.184.216.34' }]],
@@ -467,101 +409,6 @@ describe('many clients of one exit', () => {
     const [first, second] = [client('home', 1), client('home', 2)];
     await settle(8_100);
     expect([first.messages, second.messages]).toEqual([[NOTICE], [BUSY]]);
-  });
-});
-
-describe('the links of a relay', () => {
-  /** Counts as a relay does: links of the rendezvous that have not closed. */
-  function setUpWith(links: number, kept = 0) {
-    let taken = 0;
-    const set = setUp({}, { linksFree: () => links - taken, linksKept: () => kept });
-    const counted = (far: Far): Far => {
-      taken += 1;
-      return far;
-    };
-    const { exit, client, answer } = set;
-    return {
-      exit: (name: string) => (taken < links ? counted(exit(name)) : undefined),
-      client: (name: string, features?: number) => {
-        if (taken >= links) return undefined;
-        taken += 1;
-        const far = client(name, 1, features);
-        return far;
-      },
-      answer: (name: string, token: string) => counted(answer(name, token)),
-      release: (count: number) => {
-        taken -= count;
-      },
-    };
-  }
-
-  it('further links of sessions leave a quarter of the links to new sessions, which an earlier client has, too', async () => {
-    const { exit, client, answer, release } = setUpWith(24, 6);
-    const home = exit('home');
-    let answered = 0;
-    const connects = async (features?: number) => {
-      const far = client('home', features);
-      await settle();
-      const token = home?.tokens[answered];
-      if (token === undefined) {
-        expect(far?.messages ?? [BUSY]).toEqual([BUSY]);
-        if (far !== undefined) release(1);
-        return false;
-      }
-      answered += 1;
-      answer('home', token);
-      await settle();
-      return true;
-    };
-    expect(await connects()).toBe(true);
-    let further = 0;
-    while (await connects(FURTHER_FEATURE)) further += 1;
-    expect(further).toBe(5);
-    expect([await connects(), await connects(FURTHER_FEATURE), await connects()]).toEqual([true, false, true]);
-  });
-
-  it('one exit cannot take all links of a relay: there are always some for the next exit', async () => {
-    const { exit, client, answer, release } = setUpWith(13);
-    const evil = exit('evil');
-    let refused = 0;
-    for (let i = 0; i < 8; i++) {
-      const far = client('evil');
-      await settle();
-      if (far?.messages.length === 0) answer('evil', evil?.tokens.at(-1) ?? '');
-      else if (far !== undefined) {
-        refused += 1;
-        expect(far.messages).toEqual([BUSY]);
-        release(1);
-      }
-      await settle();
-    }
-    expect(refused).toBe(4);
-    const bob = exit('bob');
-    const guest = client('bob');
-    await settle();
-    expect(bob?.tokens).toHaveLength(1);
-    answer('bob', bob?.tokens[0] ?? '').link.send([Buffer.from('welcome')]);
-    await settle();
-    expect(guest?.messages.map(String)).toEqual(['welcome']);
-  });
-
-  it('spliced links are closed if nothing passes for two minutes, and stay open if a ping passes', async () => {
-    const { client, exit, answer } = setUp();
-    const home = exit('home');
-    const pairs: { guest: Far; data: Far }[] = [];
-    for (const number of [1, 2]) {
-      const guest = client('home', number);
-      await settle();
-      pairs.push({ guest, data: answer('home', home.tokens.at(-1) ?? '') });
-    }
-    const [quiet, pinging] = pairs;
-    for (let i = 0; i < 10; i++) {
-      pinging?.guest.link.send([Buffer.from('ping')]);
-      home.say({ type: 'ping' });
-      await settle(15_000);
-    }
-    expect([quiet?.guest.closes.length, quiet?.data.closes.length]).toEqual([1, 1]);
-    expect([pinging?.guest.closes, pinging?.data.closes]).toEqual([[], []]);
   });
 });
 

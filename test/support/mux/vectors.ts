@@ -13,6 +13,14 @@ export interface Vectors {
   unused(): string[];
 }
 
+/** Of the session of appendix A. */
+export const SESSION_ID = Buffer.from(Array.from({ length: 16 }, (_, i) => i));
+
+export const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex');
+
+/** Whether the vector is one of test/protocol/session-vectors.test.ts. */
+export const isOfSession = (name: string): boolean => /^(?:resume|datagrams|links)\./.test(name);
+
 /** @param page its path from the root of the repository */
 export function readVectors(page: string): Vectors {
   const values = valuesOf(readFileSync(new URL(`../../../${page}`, import.meta.url), 'utf8'));
