@@ -13,10 +13,7 @@ import type { JetStreamManager, KV, Kvm, NatsConnection } from './nats-library.t
 
 /** For one answer of JetStream. */
 const ANSWER_MS = 2_000;
-/**
- * Whoever asks waits so long for a bucket that is being opened while the connection is made, and while servers elect a
- * leader, which mostly takes two seconds.
- */
+/** Whoever asks waits so long for a bucket that is being opened, and while its servers elect a leader. */
 const OPEN_MS = 4_000;
 /** After one that failed. */
 const RETRY_MS = 500;

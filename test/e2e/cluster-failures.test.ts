@@ -76,7 +76,7 @@ describe('a cluster whose NATS servers fail', () => {
         // A change waits for an election at most.
         await cluster.invite(`name${cluster.servers.indexOf(server)}`);
         await server.start();
-        await leaderOf(cluster.servers);
+        await server.whenHealthy();
       }
       expect(await transfers.stop()).toBeGreaterThan(0);
       expect(lossesOf(client)).toEqual([]);

@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { expect } from 'vitest';
 import { atEnd } from '../scope.ts';
 import { tempDir } from '../temp-dir.ts';
 import { until } from '../until.ts';
@@ -59,6 +60,13 @@ export class NatsServer {
 
   signal(signal: NodeJS.Signals): void {
     this.child?.kill(signal);
+  }
+
+  /** It has all that was written while it was away: one killed before that leaves the others without a majority. */
+  async whenHealthy(): Promise<void> {
+    await expect
+      .poll(() => this.monitor('healthz').catch(String), { timeout: READY_MS })
+      .toMatchObject({ status: 'ok' });
   }
 
   /** A page of its monitoring, such as `varz`. */
