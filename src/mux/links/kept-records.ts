@@ -30,17 +30,25 @@ export class KeptRecord implements RecordPart {
   /**
    * @param stored frames, without a record header
    * @param placement undefined: it follows all before it
+   * @param isUrgent someone waits for it, and it does not follow what is bulk
    */
   constructor(
     readonly number: number,
     readonly stored: Stored,
     readonly length: number,
     readonly placement: Placement | undefined,
+    readonly isUrgent: boolean,
   ) {}
 
   get record(): KeptRecord {
     return this;
   }
+}
+
+/** Of what is to be sent again. */
+function lastFirst(a: RecordPart, b: RecordPart): number {
+  const urgency = Number(a.record.isUrgent) - Number(b.record.isUrgent);
+  return urgency || b.record.number - a.record.number || b.offset - a.offset;
 }
 
 /** Removed entries at the front of the list before it is cut: so the cost of each record is constant. */
@@ -84,8 +92,9 @@ export class KeptRecords {
   }
 
   /** Keeps the next record. */
-  push(pieces: readonly Uint8Array[], length: number, placement: Placement | undefined): KeptRecord {
-    const record = new KeptRecord(this.lastNumber + 1, this.store.put(pieces, length), length, placement);
+  push(pieces: readonly Uint8Array[], length: number, placement: Placement | undefined, isUrgent = false): KeptRecord {
+    const stored = this.store.put(pieces, length);
+    const record = new KeptRecord(this.lastNumber + 1, stored, length, placement, isUrgent);
     this.records.push(record);
     this.bytes += length + RECORD_OVERHEAD_BYTES;
     return record;
@@ -93,9 +102,9 @@ export class KeptRecords {
 
   // ── to be sent again ───────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The lowest part that is to be sent again. */
+  /** What is to be sent again first: the lowest part of an urgent record, else of any. */
   get waiting(): RecordPart | undefined {
-    if (!this.isSorted) this.queue.sort((a, b) => b.record.number - a.record.number || b.offset - a.offset);
+    if (!this.isSorted) this.queue.sort(lastFirst);
     this.isSorted = true;
     for (let part = this.queue.at(-1); part !== undefined; part = this.queue.at(-1)) {
       if (!part.isAcked && !part.record.isAcked) return part;

@@ -1,6 +1,6 @@
 /**
- * Sends the records of a session on its links (docs/protocol.md §10): what is to be sent again first, then what
- * someone waits for, then bulk, each on the link that will deliver it first. It decides nothing about links. Pure.
+ * Sends the records of a session on its links (docs/protocol.md §10): what someone waits for first, then bulk, what is
+ * to be sent again before what is new, each on the link that will deliver it first. It decides nothing about links. Pure.
  */
 import { joinOwned, type Piece } from '../../memory/pieces.ts';
 import { FRAME_HEADER_BYTES } from '../../protocol/frames.ts';
@@ -302,7 +302,7 @@ export class LinkSender {
     for (const link of several.slow.find(this.links, now)) if (this.hasOther(link)) link.isUnwanted = true;
     for (const link of this.links) if (now >= link.lateAt && this.hasOther(link)) link.handOver();
     return (
-      this.pollAgain(now) ??
+      this.pollWaiting(several, now) ??
       this.pollDatagramsOfSeveral(several, now, false) ??
       this.pollUrgent(several, now) ??
       this.pollCopy(several, now) ??
@@ -340,24 +340,35 @@ export class LinkSender {
     }
   }
 
-  /** Something waits for it at the peer, so it goes before all else. */
-  private pollAgain(now: number): Outgoing | undefined {
-    const part = this.kept.waiting;
-    if (part === undefined) return undefined;
-    const link = fastestLink(this.links, now, (one) => isUsable(one) && this.mayRetransmit(one, now));
+  /** Something waits for it at the peer, so it goes before all else: but for bulk, which a new link carries slowly. */
+  private pollWaiting(several: Several, now: number): Outgoing | undefined {
+    const { waiting } = this.kept;
+    if (waiting === undefined) return undefined;
+    return waiting.record.isUrgent
+      ? this.pollAgain(waiting, now)
+      : (this.pollUrgent(several, now) ?? this.pollAgain(waiting, now));
+  }
+
+  private pollAgain(part: RecordPart, now: number): Outgoing | undefined {
+    const mayCarry = (one: SessionLink) =>
+      part.record.isUrgent ? this.mayCarryUrgent(one) : isUsable(one) && this.mayRetransmit(one, now);
+    const link = fastestLink(this.links, now, mayCarry);
     return link && this.sendAgain(link, this.cutWaiting(link, part), now);
+  }
+
+  private mayCarryUrgent(link: SessionLink): boolean {
+    return isUsable(link) && this.mayPass(link, this.sizesOf(link).frameBytes);
   }
 
   private pollUrgent({ order, copies, quiet }: Several, now: number): Outgoing | undefined {
     const { mux } = this;
     if (!mux.hasUrgent || !this.mayKeepMore) return undefined;
-    const mayCarry = (one: SessionLink) => isUsable(one) && this.mayPass(one, this.sizesOf(one).frameBytes);
-    const link = fastestLink(this.links, now, mayCarry);
+    const link = fastestLink(this.links, now, (one) => this.mayCarryUrgent(one));
     if (link === undefined) return undefined;
     const { frameBytes, recordBytes } = this.sizesOf(link);
     const pieces = mux.pollUrgent(now, recordBytes, frameBytes);
     if (pieces === undefined) return undefined;
-    const outgoing = this.sendNew(link, pieces, this.placeNext(order), now);
+    const outgoing = this.sendNew(link, pieces, this.placeNext(order), now, true);
     const { newest } = this.kept;
     if (newest === undefined) return outgoing;
     if (mux.hasSentData) quiet.note(newest.length, now);
@@ -443,10 +454,11 @@ export class LinkSender {
     pieces: readonly Piece[],
     placement: Placement | undefined,
     now: number,
+    isUrgent = false,
   ): Outgoing {
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
     const isNext = link.lastSent === this.kept.lastNumber;
-    const record = this.kept.push(pieces, bytes, placement);
+    const record = this.kept.push(pieces, bytes, placement, isUrgent);
     const stamp = this.onSent(link, record, now);
     const header = this.headerOf(link, record, stamp, isNext, now);
     return { link, message: prependRecordHeader(header, pieces) };

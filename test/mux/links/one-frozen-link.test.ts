@@ -126,3 +126,34 @@ describe('A link that freezes beside others', () => {
     },
   );
 });
+
+describe('All links freeze, and another one joins', () => {
+  it.each([
+    ['client', 3, 1],
+    ['exit', 3, 2],
+    ['client', 6, 3],
+    ['exit', 6, 4],
+  ] as const)('what the %s sends again of bulk delays no small message (%i links, seed %i)', (side, links, seed) => {
+    const roundTripMs = 100;
+    const world = worldOn({ roundTripMs, rate: 500, links }, prng(seed));
+    const { time, client } = world;
+    time.run(10_000);
+    expect(client.carriers.length).toBe(links);
+    const traffic = new Traffic(world, world[side]);
+    traffic.begin(true);
+    time.run(time.now + WARM_MS);
+    const frozenAt = time.now;
+    for (const { link } of client.carriers) {
+      link.up.freeze();
+      link.down.freeze();
+    }
+    world.want(links + 1);
+    traffic.longestMs = 0;
+    while (client.carriers.length === links) time.run(time.now + 10);
+    const joinedMs = time.now - frozenAt;
+    time.run(time.now + 1_000);
+    // Found late, and then there with the first messages of the new link.
+    expect(traffic.longestMs).toBeGreaterThan(0);
+    expect(traffic.longestMs).toBeLessThan(joinedMs + 1.5 * roundTripMs);
+  });
+});
