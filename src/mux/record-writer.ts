@@ -11,6 +11,7 @@ import type { OpenRequest } from '../protocol/services.ts';
 import type { Target } from '../protocol/target.ts';
 import type { MuxConfig } from './config.ts';
 import { LazySet } from './lazy-collections.ts';
+import { MAX_COPY_BYTES } from './links/late-copies.ts';
 import { ALL_LINKS, ALL_OPENS, ALL_RELAYS, WHOLE_SESSION } from './links/record-order.ts';
 import type { Liveness } from './liveness.ts';
 import type { ReceiveWindows } from './receive-windows.ts';
@@ -198,6 +199,7 @@ export class RecordWriter {
   private writeData(maxBytes: number, frameBytes: number, withBulk: boolean, served: Set<StreamState>): void {
     if (this.control.length > 0) return;
     const { scheduler } = this;
+    let hasLittle = false;
     while (maxBytes - this.encoder.length >= MIN_DATA_ROOM) {
       const stream = withBulk ? scheduler.next(frameBytes) : scheduler.nextQuiet(frameBytes);
       if (!stream) return;
@@ -206,6 +208,10 @@ export class RecordWriter {
       // The rest of the record stays empty. Otherwise the rest of this turn would begin the next record, cut as much
       // off the next turn, and so on: two frames in each record from then on, each with its own write at the peer.
       if (served.size > 0 && turn - room >= LEAST_TURN * frameBytes) return scheduler.putBack(stream);
+      const isLittle = scheduler.isQuietTurn && turn <= MAX_COPY_BYTES;
+      // With several links a record follows all that its streams have sent: a keystroke would wait for bulk.
+      if ((isLittle || hasLittle) && this.topics?.size) return scheduler.putBack(stream);
+      hasLittle ||= isLittle;
       scheduler.endTurn(stream, this.writeTurnOf(stream, Math.min(turn, room), maxBytes));
       served.add(stream);
     }

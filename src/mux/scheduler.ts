@@ -66,6 +66,11 @@ export class Scheduler<Stream extends Sender> {
     return stream;
   }
 
+  /** Whether the stream that was returned last is a quiet one. */
+  get isQuietTurn(): boolean {
+    return this.quietTurn;
+  }
+
   private nextBulk(): Stream | undefined {
     const stream = takeSendable(this.bulk);
     this.quietTurn = false;
@@ -77,6 +82,20 @@ export class Scheduler<Stream extends Sender> {
     this.turnsLeft -= 1;
     this.grant(stream, stream.deficit);
     return stream;
+  }
+
+  /**
+   * Something else has taken a turn of bulk: what is sent again. A quiet stream that has used its quantum would wait
+   * until all of that has gone; so after as many turns as in a round it is quiet again. @param hasLittle to send
+   */
+  passTurn(hasLittle: (stream: Stream) => boolean): void {
+    this.quietRun = 0;
+    this.turnsLeft -= 1;
+    if (this.turnsLeft > 0) return;
+    this.round += 1;
+    this.turnsLeft = this.bulk.length + 1;
+    const waiting = this.bulk.splice(0);
+    for (const stream of waiting) (hasLittle(stream) ? this.quiet : this.bulk).push(stream);
   }
 
   /** The most that the stream whose turn it is may send now, bytes, at least 1. */

@@ -29,6 +29,7 @@ import type { RecordRoom } from './datagram-writer.ts';
 import type { MuxEvent, Opened } from './events.ts';
 import { FrameReceiver } from './frame-receiver.ts';
 import { LazySet } from './lazy-collections.ts';
+import { MAX_COPY_BYTES } from './links/late-copies.ts';
 import type { Liveness } from './liveness.ts';
 import type { WriteScope } from './record-writer.ts';
 import { SessionParts } from './session-parts.ts';
@@ -82,6 +83,11 @@ export class MuxSession {
   /** From now on `topics` has what the latest record was about, or no more. */
   trackTopics(isWanted: boolean): void {
     this.parts.writer.topics = isWanted ? new Set() : undefined;
+  }
+
+  /** What is sent again has taken a turn of bulk. */
+  passTurn(): void {
+    this.parts.scheduler.passTurn(({ queue }) => queue.bytes <= MAX_COPY_BYTES);
   }
 
   get topics(): ReadonlySet<number> | undefined {

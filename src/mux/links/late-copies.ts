@@ -10,7 +10,7 @@ const COPY_SHARE = 0.02;
 const COPY_BURST_BYTES = 16 * 1024;
 const MAX_ALLOWANCE_BYTES = 256 * 1024;
 /** Larger ones are no keystrokes. */
-const MAX_COPY_BYTES = 2 * 1024;
+export const MAX_COPY_BYTES = 2 * 1024;
 /** A record is late so many ms after the round trip, which counts up to so many times that of the empty path. */
 const LATE_ROUND_TRIPS = 1.25;
 const LATE_MS = 8;

@@ -13,7 +13,7 @@ import {
 import type { SentStamp } from '../congestion/congestion-controller.ts';
 import { DatagramLink } from './datagram-link.ts';
 import { KeptRecords, type RecordPart } from './kept-records.ts';
-import { LateCopies } from './late-copies.ts';
+import { LateCopies, MAX_COPY_BYTES } from './late-copies.ts';
 import { fastestLink } from './link-choice.ts';
 import { QuietLink } from './quiet-link.ts';
 import { RecordOrder } from './record-order.ts';
@@ -65,6 +65,8 @@ export interface RecordSource {
   /** What the latest record was about; undefined unless that is wanted. */
   readonly topics: ReadonlySet<number> | undefined;
   trackTopics(isWanted: boolean): void;
+  /** What is sent again has taken a turn of bulk. */
+  passTurn(): void;
   pollRecord(now: number, maxBytes?: number, frameBytes?: number): readonly Piece[] | undefined;
   pollUrgent(now: number, maxBytes: number, frameBytes: number): readonly Piece[] | undefined;
   /** Datagrams wait. */
@@ -353,7 +355,9 @@ export class LinkSender {
     const mayCarry = (one: SessionLink) =>
       part.record.isUrgent ? this.mayCarryUrgent(one) : isUsable(one) && this.mayRetransmit(one, now);
     const link = fastestLink(this.links, now, mayCarry);
-    return link && this.sendAgain(link, this.cutWaiting(link, part), now);
+    if (link === undefined) return undefined;
+    if (!part.record.isUrgent) this.mux.passTurn();
+    return this.sendAgain(link, this.cutWaiting(link, part), now);
   }
 
   private mayCarryUrgent(link: SessionLink): boolean {
@@ -458,7 +462,7 @@ export class LinkSender {
   ): Outgoing {
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
     const isNext = link.lastSent === this.kept.lastNumber;
-    const record = this.kept.push(pieces, bytes, placement, isUrgent);
+    const record = this.kept.push(pieces, bytes, placement, isUrgent && bytes <= MAX_COPY_BYTES);
     const stamp = this.onSent(link, record, now);
     const header = this.headerOf(link, record, stamp, isNext, now);
     return { link, message: prependRecordHeader(header, pieces) };

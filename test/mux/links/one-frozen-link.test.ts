@@ -58,7 +58,7 @@ class Traffic {
     time.run(time.now + 500);
     this.read();
     this.writeSmall();
-    if (withBulk) this.writeBulk();
+    if (withBulk) this.writeBulk(this.from);
   }
 
   private read(): void {
@@ -84,11 +84,11 @@ class Traffic {
     time.after(EVERY_MS, () => this.writeSmall());
   }
 
-  private writeBulk(): void {
-    const ahead = (this.from.pick(1, () => true)?.written ?? 0) - (this.from.peer.pick(1, () => true)?.received ?? 0);
-    if (ahead < BULK_AHEAD_BYTES) this.from.write(1, BULK_BYTES);
-    this.from.planTurn();
-    this.world.time.after(10, () => this.writeBulk());
+  writeBulk(from: LinkedEnd): void {
+    const ahead = (from.pick(1, () => true)?.written ?? 0) - (from.peer.pick(1, () => true)?.received ?? 0);
+    if (ahead < BULK_AHEAD_BYTES) from.write(1, BULK_BYTES);
+    from.planTurn();
+    this.world.time.after(10, () => this.writeBulk(from));
   }
 }
 
@@ -141,6 +141,8 @@ describe('All links freeze, and another one joins', () => {
     expect(client.carriers.length).toBe(links);
     const traffic = new Traffic(world, world[side]);
     traffic.begin(true);
+    // Both ways, so that credit of bulk has to go, too.
+    traffic.writeBulk(world[side === 'client' ? 'exit' : 'client']);
     time.run(time.now + WARM_MS);
     const frozenAt = time.now;
     for (const { link } of client.carriers) {
