@@ -123,11 +123,9 @@ interface Host {
 async function startHost(options: HostOptions): Promise<Host> {
   const { relays, workers, named } = options;
   const clients = Math.ceil(options.clients / relays);
-  // One of its own, with the clients of all processes; or a named one for each process.
-  const shares = Array.from(
-    { length: workers && named ? relays : 1 },
-    () => (workers && !named ? relays : 1) * clients,
-  );
+  // A named one for each process; or one of its own, with the clients of all: an access list has 10,000 names at most.
+  const shares =
+    workers && named ? Array.from({ length: relays }, () => clients) : [workers ? options.clients : clients];
   const [socket, url] = await listen();
   const state = await openStateDir(await stateDir());
   const { identity } = await loadOrCreateIdentity(state);
