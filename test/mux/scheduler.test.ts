@@ -178,3 +178,24 @@ describe('Streams without anything left to send', () => {
     expect(line.scheduler.isEmpty).toBe(true);
   });
 });
+
+describe('Turns that something else takes', () => {
+  it('a stream with little to send is quiet again after a round of them, and bulk is not', () => {
+    const line = new Line();
+    const [quiet, ...bulk] = Array.from({ length: 4 }, () => line.stream());
+    for (const index of bulk) line.write(index, 10 * QUANTUM);
+    // New streams are quiet.
+    for (const index of bulk) expect(line.serve()).toBe(index);
+    // Its quantum is used up by parts.
+    for (let i = 0; i < 4; i++) {
+      line.write(quiet!, 200);
+      expect(line.serve()).toBe(quiet);
+    }
+    line.write(quiet!, 200);
+    const { scheduler } = line;
+    expect(scheduler.hasQuiet).toBe(false);
+    for (let i = 0; i < 5 && !scheduler.hasQuiet; i++) scheduler.passTurn(({ queue }) => queue.bytes <= 200);
+    expect(scheduler.nextQuiet(QUANTUM)?.id).toBe(quiet);
+    expect([scheduler.isQuietTurn, scheduler.hasQuiet, scheduler.size]).toEqual([true, false, bulk.length]);
+  });
+});

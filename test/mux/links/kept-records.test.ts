@@ -89,6 +89,23 @@ describe('Records that are to be sent again', () => {
     expect(takeAll(kept).map(([number]) => number)).toEqual([1, 3, 4, 5, 6]);
   });
 
+  it('urgent records are sent again before all others, also in pieces', () => {
+    const { kept, parts } = storeOf(3);
+    for (let i = 0; i < 2; i++) kept.push([Buffer.alloc(100)], 100, undefined, true);
+    for (const part of parts) kept.requeue(part);
+    kept.requeueAll();
+    expect(kept.waiting?.record.isUrgent).toBe(true);
+    kept.cutWaiting(60);
+    expect(takeAll(kept)).toEqual([
+      [4, 0, 60],
+      [4, 60, 40],
+      [5, 0, 100],
+      [1, 0, 100],
+      [2, 0, 100],
+      [3, 0, 100],
+    ]);
+  });
+
   it('a record that is sent again out of turn takes none of the others from the queue', () => {
     const { kept, parts } = storeOf(3);
     for (const part of parts) kept.requeue(part);
