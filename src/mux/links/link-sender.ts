@@ -1,6 +1,7 @@
 /**
  * Sends the records of a session on its links (docs/protocol.md §10): what someone waits for first, then bulk, what is
- * to be sent again before what is new, each on the link that will deliver it first. It decides nothing about links. Pure.
+ * to be sent again before what is new, each on the link that will deliver it first. It decides nothing about links.
+ * Pure.
  */
 import { joinOwned, type Piece } from '../../memory/pieces.ts';
 import { FRAME_HEADER_BYTES } from '../../protocol/frames.ts';
