@@ -112,11 +112,20 @@ class World {
   }
 }
 
+/** One of each stream, because an iterator that is not done keeps its listeners. */
+const iterators = new WeakMap<TunnelStream, AsyncIterator<Buffer>>();
+
+function incomingOf(stream: TunnelStream): AsyncIterator<Buffer> {
+  const incoming = iterators.get(stream) ?? (stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>);
+  iterators.set(stream, incoming);
+  return incoming;
+}
+
 async function expectEcho({ clock }: World, stream: TunnelStream, text: string): Promise<void> {
   stream.write(text);
   let got = '';
   const done = (async () => {
-    const incoming = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+    const incoming = incomingOf(stream);
     while (got.length < text.length) got += (await incoming.next()).value.toString();
   })();
   await clock.run(done);
