@@ -9,9 +9,8 @@ import { RecordEncoder } from '../protocol/frame-encoder.ts';
 import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
 import type { OpenRequest } from '../protocol/services.ts';
 import type { Target } from '../protocol/target.ts';
-import type { MuxConfig } from './config.ts';
+import { LITTLE_BYTES, type MuxConfig } from './config.ts';
 import { LazySet } from './lazy-collections.ts';
-import { MAX_COPY_BYTES } from './links/late-copies.ts';
 import { ALL_LINKS, ALL_OPENS, ALL_RELAYS, WHOLE_SESSION } from './links/record-order.ts';
 import type { Liveness } from './liveness.ts';
 import type { ReceiveWindows } from './receive-windows.ts';
@@ -208,7 +207,7 @@ export class RecordWriter {
       // The rest of the record stays empty. Otherwise the rest of this turn would begin the next record, cut as much
       // off the next turn, and so on: two frames in each record from then on, each with its own write at the peer.
       if (served.size > 0 && turn - room >= LEAST_TURN * frameBytes) return scheduler.putBack(stream);
-      const isLittle = scheduler.isQuietTurn && turn <= MAX_COPY_BYTES;
+      const isLittle = scheduler.isQuietTurn && turn > 0 && turn + FRAME_HEADER_BYTES <= LITTLE_BYTES;
       // With several links a record follows all that its streams have sent: a keystroke would wait for bulk.
       if ((isLittle || hasLittle) && this.topics?.size) return scheduler.putBack(stream);
       hasLittle ||= isLittle;

@@ -16,6 +16,9 @@ export const LEAST_TURN = 1 / 4;
  */
 const QUIET_RUN = 16;
 
+/** A stream in it gets its quantum with its next turn. */
+const NO_ROUND = 0;
+
 /** What takes turns: a stream, or the datagrams of an association. */
 interface Sender {
   readonly sendable: boolean;
@@ -33,6 +36,8 @@ export class Scheduler<Stream extends Sender> {
   private round = 1;
   /** Turns of bulk until the round is over. */
   private turnsLeft = 0;
+  /** Of bulk, that something else has taken since the last of them that made streams quiet. */
+  private turnsPassed = 0;
   /** Bytes of quiet streams since the last turn of bulk. */
   private quietRun = 0;
   private quietTurn = false;
@@ -86,16 +91,20 @@ export class Scheduler<Stream extends Sender> {
 
   /**
    * Something else has taken a turn of bulk: what is sent again. A quiet stream that has used its quantum would wait
-   * until all of that has gone; so after as many turns as in a round it is quiet again. @param hasLittle to send
+   * until all of that has gone; so it is quiet again after as many turns as there is bulk. @param hasLittle to send
    */
   passTurn(hasLittle: (stream: Stream) => boolean): void {
     this.quietRun = 0;
-    this.turnsLeft -= 1;
-    if (this.turnsLeft > 0) return;
-    this.round += 1;
-    this.turnsLeft = this.bulk.length + 1;
-    const waiting = this.bulk.splice(0);
-    for (const stream of waiting) (hasLittle(stream) ? this.quiet : this.bulk).push(stream);
+    this.turnsPassed += 1;
+    if (this.turnsPassed < this.bulk.length) return;
+    this.turnsPassed = 0;
+    for (const stream of this.bulk.splice(0)) {
+      if (!hasLittle(stream)) this.bulk.push(stream);
+      else {
+        stream.round = NO_ROUND;
+        this.quiet.push(stream);
+      }
+    }
   }
 
   /** The most that the stream whose turn it is may send now, bytes, at least 1. */

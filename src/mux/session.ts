@@ -24,12 +24,11 @@ import {
 import { encodeRelays, type ToldRelays } from '../protocol/relays.ts';
 import { featuresFor, hasBytes, isConnected, type OpenRequest, type Service } from '../protocol/services.ts';
 import { encodeHost, type Target } from '../protocol/target.ts';
-import type { MuxConfig } from './config.ts';
+import { LITTLE_BYTES, type MuxConfig } from './config.ts';
 import type { RecordRoom } from './datagram-writer.ts';
 import type { MuxEvent, Opened } from './events.ts';
 import { FrameReceiver } from './frame-receiver.ts';
 import { LazySet } from './lazy-collections.ts';
-import { MAX_COPY_BYTES } from './links/late-copies.ts';
 import type { Liveness } from './liveness.ts';
 import type { WriteScope } from './record-writer.ts';
 import { SessionParts } from './session-parts.ts';
@@ -87,7 +86,7 @@ export class MuxSession {
 
   /** What is sent again has taken a turn of bulk. */
   passTurn(): void {
-    this.parts.scheduler.passTurn(({ queue }) => queue.bytes <= MAX_COPY_BYTES);
+    this.parts.scheduler.passTurn(({ queue }) => queue.bytes <= LITTLE_BYTES);
   }
 
   get topics(): ReadonlySet<number> | undefined {

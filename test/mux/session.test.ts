@@ -31,6 +31,21 @@ describe('Records of a session', () => {
     expect(dataStreams(records[0]!)).toEqual(ids);
   });
 
+  it('with several links little data shares no record, neither with credit nor with other streams; ends share one', () => {
+    const peer = MuxPeer.joined('exit');
+    const [credited = 0, ...ids] = Array.from({ length: 5 }, (_, index) => peer.accepted(2 * index + 1));
+    peer.records();
+    peer.session.trackTopics(true);
+    for (let i = 0; i < 4; i++) peer.feed(wire.data(credited, Buffer.alloc(48 * KIB)));
+    peer.session.consume(credited, 4 * 48 * KIB, 0);
+    const [little = 0, other = 0, ...ended] = ids;
+    for (const id of [little, other]) peer.session.write(id, Buffer.from('line'));
+    for (const id of ended) peer.session.finish(id);
+    const framesOf = (frames: readonly LoggedFrame[]) => frames.filter(([type]) => type !== 'payload');
+    const names = peer.records().map((record) => framesOf(record).map(([type, stream]) => `${type} ${stream}`));
+    expect(names).toEqual([['credit 1'], ['data 3'], ['data 5'], ['finish 7', 'finish 9']]);
+  });
+
   it('a record is as large as allowed and no larger', () => {
     const peer = MuxPeer.joined('exit');
     peer.session.write(peer.accepted(1, 2 ** 20), Buffer.alloc(300_000));

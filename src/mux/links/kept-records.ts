@@ -30,7 +30,7 @@ export class KeptRecord implements RecordPart {
   /**
    * @param stored frames, without a record header
    * @param placement undefined: it follows all before it
-   * @param isUrgent someone waits for it, and it does not follow what is bulk
+   * @param isUrgent someone waits for it, and it can be handled before all that is not urgent
    */
   constructor(
     readonly number: number,
@@ -98,6 +98,16 @@ export class KeptRecords {
     this.records.push(record);
     this.bytes += length + RECORD_OVERHEAD_BYTES;
     return record;
+  }
+
+  /** Whether all that it follows is acknowledged, or urgent itself. */
+  followsNoBulk({ floor, followed }: Placement): boolean {
+    return floor <= this.ackedUpTo && followed.every((number) => this.isAckedOrUrgent(number));
+  }
+
+  private isAckedOrUrgent(number: number): boolean {
+    const record = this.records[this.first + number - this.firstNumber];
+    return number <= this.ackedUpTo || (record !== undefined && (record.isAcked || record.isUrgent));
   }
 
   // ── to be sent again ───────────────────────────────────────────────────────────────────────────────────────────────

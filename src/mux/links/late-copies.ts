@@ -2,6 +2,7 @@
  * Small records that someone waits for, while more than one link carries the session: each is sent again on another
  * link if its acknowledgement is late. Bounded by a share of what is sent. Pure.
  */
+import { LITTLE_BYTES } from '../config.ts';
 import type { RecordPart } from './kept-records.ts';
 import type { SessionLink } from './session-link.ts';
 
@@ -9,8 +10,6 @@ import type { SessionLink } from './session-link.ts';
 const COPY_SHARE = 0.02;
 const COPY_BURST_BYTES = 16 * 1024;
 const MAX_ALLOWANCE_BYTES = 256 * 1024;
-/** Larger ones are no keystrokes. */
-export const MAX_COPY_BYTES = 2 * 1024;
 /** A record is late so many ms after the round trip, which counts up to so many times that of the empty path. */
 const LATE_ROUND_TRIPS = 1.25;
 const LATE_MS = 8;
@@ -35,7 +34,7 @@ export class LateCopies {
 
   /** The part went out on the link. */
   watch(part: RecordPart, link: SessionLink, now: number): void {
-    if (part.length > MAX_COPY_BYTES || this.watched.length >= MAX_WATCHED) return;
+    if (part.length > LITTLE_BYTES || this.watched.length >= MAX_WATCHED) return;
     const { congestion, roundTripMs } = link;
     const usualMs = Math.min(roundTripMs, LATE_ROUND_TRIPS * (congestion.minRttMs ?? roundTripMs));
     this.watched.push({ part, link, dueAt: now + usualMs + LATE_MS });

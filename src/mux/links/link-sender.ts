@@ -11,10 +11,11 @@ import {
   prependRecordHeader,
   type RecordHeader,
 } from '../../protocol/record-header.ts';
+import { LITTLE_BYTES } from '../config.ts';
 import type { SentStamp } from '../congestion/congestion-controller.ts';
 import { DatagramLink } from './datagram-link.ts';
 import { KeptRecords, type RecordPart } from './kept-records.ts';
-import { LateCopies, MAX_COPY_BYTES } from './late-copies.ts';
+import { LateCopies } from './late-copies.ts';
 import { fastestLink } from './link-choice.ts';
 import { QuietLink } from './quiet-link.ts';
 import { RecordOrder } from './record-order.ts';
@@ -182,21 +183,29 @@ export class LinkSender {
   private handleFewer(): void {
     const [only, second] = this.links;
     if (second !== undefined) return;
-    this.several = undefined;
-    this.mux.trackTopics(false);
+    this.endSeveral();
     if (only === undefined) return;
     // The next record takes back that it is not wanted.
     only.isUnwanted = false;
+    only.isPeerLeaving = false;
     only.setForBulk(false);
     only.setLeaving(false, 0);
     only.endStall();
   }
 
+  /** One link is left. While something is to be sent again, what someone waits for must not follow that. */
+  private endSeveral(): void {
+    if (this.several === undefined || this.kept.waiting !== undefined) return;
+    this.several = undefined;
+    this.mux.trackTopics(false);
+  }
+
   // ── out ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   poll(now: number): Outgoing | undefined {
-    const [only] = this.links;
+    const [only, second] = this.links;
     if (only === undefined) return undefined;
+    if (second === undefined) this.endSeveral();
     return this.several === undefined ? this.pollOnly(only, now) : this.pollSeveral(this.several, now);
   }
 
@@ -343,13 +352,18 @@ export class LinkSender {
     }
   }
 
-  /** Something waits for it at the peer, so it goes before all else: but for bulk, which a new link carries slowly. */
+  /** Something waits for it at the peer, so it goes before all else; bulk only after what is new and urgent. */
   private pollWaiting(several: Several, now: number): Outgoing | undefined {
     const { waiting } = this.kept;
     if (waiting === undefined) return undefined;
-    return waiting.record.isUrgent
-      ? this.pollAgain(waiting, now)
-      : (this.pollUrgent(several, now) ?? this.pollAgain(waiting, now));
+    const goesFirst = waiting.record.isUrgent || !this.mayOvertake;
+    return (goesFirst ? undefined : this.pollUrgent(several, now)) ?? this.pollAgain(waiting, now);
+  }
+
+  /** A peer without memory drops the link for what follows a missing record: so the only link begins with those. */
+  private get mayOvertake(): boolean {
+    const [first, second] = this.links;
+    return second !== undefined || first?.isProven === true;
   }
 
   private pollAgain(part: RecordPart, now: number): Outgoing | undefined {
@@ -443,7 +457,7 @@ export class LinkSender {
 
   /** When something is late, or a link silent. */
   nextTimeout(): number {
-    if (this.several === undefined || this.mux.isOver) return Number.POSITIVE_INFINITY;
+    if (this.several === undefined || this.links.length === 0 || this.mux.isOver) return Number.POSITIVE_INFINITY;
     let at = Math.min(this.several.copies.dueAt, (this.unusableSince ?? Number.POSITIVE_INFINITY) + UNUSABLE_MS);
     for (const link of this.links) {
       if (this.hasOther(link)) at = Math.min(at, link.lateAt);
@@ -463,10 +477,15 @@ export class LinkSender {
   ): Outgoing {
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
     const isNext = link.lastSent === this.kept.lastNumber;
-    const record = this.kept.push(pieces, bytes, placement, isUrgent && bytes <= MAX_COPY_BYTES);
+    const record = this.kept.push(pieces, bytes, placement, isUrgent && this.isUrgent(bytes, placement));
     const stamp = this.onSent(link, record, now);
     const header = this.headerOf(link, record, stamp, isNext, now);
     return { link, message: prependRecordHeader(header, pieces) };
+  }
+
+  /** Sent before others, it must not be held for them: where the peer has no memory, those would never come. */
+  private isUrgent(bytes: number, placement: Placement | undefined): boolean {
+    return bytes <= LITTLE_BYTES && placement !== undefined && this.kept.followsNoBulk(placement);
   }
 
   /** A record that was sent when the path was faster may be more than a link carries before it freezes. */
