@@ -100,14 +100,11 @@ export class KeptRecords {
     return record;
   }
 
-  /** Whether all that it follows is acknowledged, or urgent itself. */
+  /** Whether all that it follows has been handled, or is urgent. One acknowledged out of order may wait for bulk. */
   followsNoBulk({ floor, followed }: Placement): boolean {
-    return floor <= this.ackedUpTo && followed.every((number) => this.isAckedOrUrgent(number));
-  }
-
-  private isAckedOrUrgent(number: number): boolean {
-    const record = this.records[this.first + number - this.firstNumber];
-    return number <= this.ackedUpTo || (record !== undefined && (record.isAcked || record.isUrgent));
+    const isFree = (number: number) =>
+      number <= this.ackedUpTo || this.records[this.first + number - this.firstNumber]?.isUrgent === true;
+    return floor <= this.ackedUpTo && followed.every(isFree);
   }
 
   // ── to be sent again ───────────────────────────────────────────────────────────────────────────────────────────────
