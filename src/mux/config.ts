@@ -72,9 +72,6 @@ export interface MuxConfig {
   readonly noOpRate: RateLimit;
 }
 
-/** A quiet stream's record of at most so many bytes may be a keystroke: with several links it waits for no bulk. */
-export const LITTLE_BYTES = 2 * 1024;
-
 const KIB = 1024;
 const MIB = 1024 * KIB;
 

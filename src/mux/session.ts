@@ -24,11 +24,12 @@ import {
 import { encodeRelays, type ToldRelays } from '../protocol/relays.ts';
 import { featuresFor, hasBytes, isConnected, type OpenRequest, type Service } from '../protocol/services.ts';
 import { encodeHost, type Target } from '../protocol/target.ts';
-import { LITTLE_BYTES, type MuxConfig } from './config.ts';
+import type { MuxConfig } from './config.ts';
 import type { RecordRoom } from './datagram-writer.ts';
 import type { MuxEvent, Opened } from './events.ts';
 import { FrameReceiver } from './frame-receiver.ts';
 import { LazySet } from './lazy-collections.ts';
+import { LITTLE_BYTES } from './links/record-order.ts';
 import type { Liveness } from './liveness.ts';
 import type { WriteScope } from './record-writer.ts';
 import { SessionParts } from './session-parts.ts';

@@ -2,8 +2,8 @@
  * Small records that someone waits for, while more than one link carries the session: each is sent again on another
  * link if its acknowledgement is late. Bounded by a share of what is sent. Pure.
  */
-import { LITTLE_BYTES } from '../config.ts';
 import type { RecordPart } from './kept-records.ts';
+import { LITTLE_BYTES } from './record-order.ts';
 import type { SessionLink } from './session-link.ts';
 
 /** Copies are at most this share of all bytes sent, beside a burst. */

@@ -11,14 +11,13 @@ import {
   prependRecordHeader,
   type RecordHeader,
 } from '../../protocol/record-header.ts';
-import { LITTLE_BYTES } from '../config.ts';
 import type { SentStamp } from '../congestion/congestion-controller.ts';
 import { DatagramLink } from './datagram-link.ts';
 import { KeptRecords, type RecordPart } from './kept-records.ts';
 import { LateCopies } from './late-copies.ts';
 import { fastestLink } from './link-choice.ts';
 import { QuietLink } from './quiet-link.ts';
-import { RecordOrder } from './record-order.ts';
+import { LITTLE_BYTES, RecordOrder } from './record-order.ts';
 import type { ResumeConfig } from './resume-config.ts';
 import type { RetransmitMemory } from './retransmit-store.ts';
 import { type ByteLimits, type SessionLink, UNLIMITED } from './session-link.ts';

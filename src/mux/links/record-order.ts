@@ -12,6 +12,9 @@ export const ALL_LINKS = -3;
 /** The same of relays that are told. */
 export const ALL_RELAYS = -4;
 
+/** A quiet stream's record of at most so many bytes may be a keystroke: it must follow no bulk. */
+export const LITTLE_BYTES = 2 * 1024;
+
 /** More than these would only make the header longer: the record then follows all up to the highest of the rest. */
 const MAX_FOLLOWED = 32;
 
