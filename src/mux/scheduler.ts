@@ -16,7 +16,7 @@ export const LEAST_TURN = 1 / 4;
  */
 const QUIET_RUN = 16;
 
-/** A stream in it gets its quantum with its next turn. */
+/** No round has this number, so a stream in it gets a new quantum. */
 const NO_ROUND = 0;
 
 /** What takes turns: a stream, or the datagrams of an association. */
@@ -36,7 +36,7 @@ export class Scheduler<Stream extends Sender> {
   private round = 1;
   /** Turns of bulk until the round is over. */
   private turnsLeft = 0;
-  /** Of bulk, that something else has taken since the last of them that made streams quiet. */
+  /** Turns of bulk that something else has taken, since streams were last made quiet for that. */
   private turnsPassed = 0;
   /** Bytes of quiet streams since the last turn of bulk. */
   private quietRun = 0;
