@@ -182,19 +182,23 @@ export class LinkSender {
   private handleFewer(): void {
     const [only, second] = this.links;
     if (second !== undefined) return;
-    this.endSeveral();
+    this.endSeveral(only);
     if (only === undefined) return;
     // The next record takes back that it is not wanted.
     only.isUnwanted = false;
-    only.isPeerLeaving = false;
     only.setForBulk(false);
     only.setLeaving(false, 0);
     only.endStall();
   }
 
-  /** One link is left. While something is to be sent again, what someone waits for must not follow that. */
-  private endSeveral(): void {
-    if (this.several === undefined || this.kept.waiting !== undefined) return;
+  /**
+   * One link is left, or none. While something is to be sent again, what someone waits for must not follow that. But a
+   * link that is to be replaced is usable only as the only one.
+   */
+  private endSeveral(only: SessionLink | undefined): void {
+    if (this.several === undefined) return;
+    const isReplaced = only !== undefined && (only.isPeerLeaving || only.isSpent);
+    if (this.kept.waiting !== undefined && !isReplaced) return;
     this.several = undefined;
     this.mux.trackTopics(false);
   }
@@ -204,7 +208,7 @@ export class LinkSender {
   poll(now: number): Outgoing | undefined {
     const [only, second] = this.links;
     if (only === undefined) return undefined;
-    if (second === undefined) this.endSeveral();
+    if (second === undefined) this.endSeveral(only);
     return this.several === undefined ? this.pollOnly(only, now) : this.pollSeveral(this.several, now);
   }
 
